@@ -1,0 +1,198 @@
+// Package control is a vmac's life: what the netdev operations and notifier
+// events of the kernel driver do, driven by requests over a socket and by what
+// rtnetlink reports.
+package control
+
+// The API is HTTP with JSON bodies over a unix socket.
+//
+//	POST /v1/link    LinkRequest  → LinkAnswer, or Refusal with a 4xx status
+//	GET  /v1/links   ?netns=…     → []Link (also ?name=, repeated)
+//	GET  /v1/ledger               → []Ledger, one per parent
+//	GET  /v1/status               → Status
+//
+// Each request carries the caller's network namespace: names resolve there.
+
+// LinkRequest asks for what one "ip link" command would: rtnetlink's
+// RTM_NEWLINK or RTM_DELLINK. A nil pointer means "not given".
+type LinkRequest struct {
+	// Op is "add" (NLM_F_CREATE|NLM_F_EXCL), "replace" (NLM_F_CREATE|NLM_F_REPLACE),
+	// "set" (neither; also what "change" does) or "delete".
+	Op string `json:"op"`
+
+	// NetnsInode identifies the caller's network namespace: the inode of its
+	// /proc/self/ns/net. The daemon takes the namespace from the peer's
+	// credentials and refuses if the inode is another. NetnsPath, if given, is
+	// used in place of the caller's (what "ip -n" does).
+	NetnsInode uint64 `json:"netns_inode,omitempty"`
+	NetnsPath  string `json:"netns_path,omitempty"`
+
+	Name   string `json:"name,omitempty"`   // of the device; empty on add: macvlan%d
+	Parent string `json:"parent,omitempty"` // "link DEV"
+	Kind   string `json:"kind,omitempty"`   // "macvlan"; required on add
+
+	Address  *string `json:"address,omitempty"`
+	MTU      *uint32 `json:"mtu,omitempty"`
+	TxQLen   *uint32 `json:"txqlen,omitempty"`
+	Up       *bool   `json:"up,omitempty"`
+	NewName  *string `json:"new_name,omitempty"`
+	Promisc  *bool   `json:"promisc,omitempty"`
+	Allmulti *bool   `json:"allmulticast,omitempty"`
+	Alias    *string `json:"alias,omitempty"`
+
+	// ToNetns moves the device ("netns NS"), as a path to a namespace file that
+	// the daemon can open (the client turns names and pids into paths).
+	ToNetns *string `json:"to_netns,omitempty"`
+
+	// Data is IFLA_INFO_DATA, nil if the request has none.
+	Data *MacvlanData `json:"data,omitempty"`
+
+	// Owner are opaque labels; add is idempotent by them.
+	Owner map[string]string `json:"owner,omitempty"`
+}
+
+// MacvlanData is the macvlan part of a request, with netlink's numbers.
+type MacvlanData struct {
+	Mode        *uint32  `json:"mode,omitempty"`
+	Flags       *uint16  `json:"flags,omitempty"`
+	BCQueueLen  *uint32  `json:"bcqueuelen,omitempty"`
+	BCLim       *int32   `json:"bclim,omitempty"`
+	MacaddrMode *uint32  `json:"macaddr_mode,omitempty"` // 0 add, 1 del, 2 flush, 3 set
+	Macaddr     *string  `json:"macaddr,omitempty"`
+	MacaddrData []string `json:"macaddr_data,omitempty"`
+}
+
+// LinkAnswer is what a successful request returns. Link is nil after a delete.
+type LinkAnswer struct {
+	Link     *Link    `json:"link,omitempty"`
+	Warnings []string `json:"warnings,omitempty"` // arp_ignore, rp_filter and the like
+}
+
+// Refusal is how the (emulated) kernel says no.
+type Refusal struct {
+	Errno int    `json:"errno"`          // positive, as in errno(3)
+	Text  string `json:"text,omitempty"` // extended ack, without "Error: " and the final full stop
+	Hint  string `json:"hint,omitempty"` // one line: why, and what to do
+}
+
+// Link is one vmac in the shape of "ip -d -s -j link show".
+type Link struct {
+	IfIndex     int      `json:"ifindex"`
+	Parent      string   `json:"link,omitempty"`       // parent's name, if it lives in the same namespace
+	LinkIndex   int      `json:"link_index,omitempty"` // parent's ifindex, if it doesn't
+	LinkNetnsID *int     `json:"link_netnsid,omitempty"`
+	LinkNetns   string   `json:"link_netns,omitempty"` // its name under /run/netns, if it has one
+	IfName      string   `json:"ifname"`
+	Flags       []string `json:"flags"`
+	MTU         int      `json:"mtu"`
+	Qdisc       string   `json:"qdisc"`
+	OperState   string   `json:"operstate"`
+	LinkMode    string   `json:"linkmode"`
+	Group       string   `json:"group"`
+	TxQLen      int      `json:"txqlen"`
+	LinkType    string   `json:"link_type"`
+	Address     string   `json:"address"`
+	Broadcast   string   `json:"broadcast"`
+	Promiscuity int      `json:"promiscuity"`
+	Allmulti    int      `json:"allmulti"`
+	MinMTU      int      `json:"min_mtu"`
+	MaxMTU      int      `json:"max_mtu"`
+	LinkInfo    LinkInfo `json:"linkinfo"`
+	AddrGenMode string   `json:"inet6_addr_gen_mode"`
+	NumTxQueues int      `json:"num_tx_queues"`
+	NumRxQueues int      `json:"num_rx_queues"`
+	GSOMaxSize  int      `json:"gso_max_size"`
+	GSOMaxSegs  int      `json:"gso_max_segs"`
+	Alias       string   `json:"ifalias,omitempty"`
+	Stats64     Stats64  `json:"stats64"`
+	Umacvlan    Extra    `json:"umacvlan"`
+}
+
+// LinkInfo is what the kernel's IFLA_LINKINFO becomes.
+type LinkInfo struct {
+	Kind string   `json:"info_kind"` // "macvlan"
+	Data InfoData `json:"info_data"`
+}
+
+// InfoData holds the macvlan attributes; the optional ones as ip prints them.
+type InfoData struct {
+	Mode           string   `json:"mode"`
+	NoPromisc      bool     `json:"nopromisc,omitempty"`
+	NoDst          bool     `json:"nodst,omitempty"`
+	BCQueueLen     uint32   `json:"bcqueuelen"`
+	UsedBCQueueLen uint32   `json:"usedbcqueuelen"`
+	BCLim          *int32   `json:"bclim,omitempty"`         // absent when 1
+	MacaddrCount   *int     `json:"macaddr_count,omitempty"` // source mode only
+	MacaddrData    []string `json:"macaddr_data,omitempty"`
+}
+
+// Stats64 are the counters with the kernel driver's accounting.
+type Stats64 struct {
+	Rx RxStats `json:"rx"`
+	Tx TxStats `json:"tx"`
+}
+
+// RxStats is one direction of Stats64.
+type RxStats struct {
+	Bytes      uint64 `json:"bytes"`
+	Packets    uint64 `json:"packets"`
+	Errors     uint64 `json:"errors"`
+	Dropped    uint64 `json:"dropped"`
+	OverErrors uint64 `json:"over_errors"`
+	Multicast  uint64 `json:"multicast"`
+}
+
+// TxStats is the other.
+type TxStats struct {
+	Bytes         uint64 `json:"bytes"`
+	Packets       uint64 `json:"packets"`
+	Errors        uint64 `json:"errors"`
+	Dropped       uint64 `json:"dropped"`
+	CarrierErrors uint64 `json:"carrier_errors"`
+	Collisions    uint64 `json:"collisions"`
+}
+
+// Extra is what macvlan doesn't have, under the key "umacvlan".
+type Extra struct {
+	Child     string            `json:"child"` // "tap"
+	Netns     string            `json:"netns"` // name under /run/netns, else net:[inode]
+	ParentIn  string            `json:"parent_netns"`
+	Wire      string            `json:"wire"`     // "ring" or "mmsg", and why
+	Offloads  []string          `json:"offloads"` // in force on the device
+	WireGSO   bool              `json:"wire_offload"`
+	Filtering string            `json:"filtering"` // "unicast filter" or "promiscuous", and why
+	Reasons   map[string]uint64 `json:"reasons"`   // copies by reason
+	Warnings  []string          `json:"warnings,omitempty"`
+	Owner     map[string]string `json:"owner,omitempty"`
+}
+
+// Ledger is one parent's accounts. Each equation is 0 on a quiet switch.
+type Ledger struct {
+	Parent    string            `json:"parent"`
+	Equations []Equation        `json:"equations"`
+	Frames    map[string]uint64 `json:"frames"` // received, by reason
+	Sent      map[string]uint64 `json:"sent"`   // read from vmacs, by reason
+	Copies    map[string]uint64 `json:"copies"` // planned copies, by reason
+}
+
+// Equation is one line of a Ledger: Left - Right = Difference.
+type Equation struct {
+	Name       string `json:"name"` // "ring", "frame", "copy", "tx"
+	Text       string `json:"text"` // "packets 12 = received 12 + drops 0"
+	Left       uint64 `json:"left"`
+	Right      uint64 `json:"right"`
+	Difference int64  `json:"difference"`
+}
+
+// Status describes the daemon.
+type Status struct {
+	Version string   `json:"version"`
+	PID     int      `json:"pid"`
+	Socket  string   `json:"socket"`
+	Parents []string `json:"parents"`
+	Vmacs   int      `json:"vmacs"`
+	Kernel  string   `json:"kernel"`
+}
+
+// DefaultSocket is where the daemon listens unless told otherwise
+// (--socket, or $UMACVLAN_SOCKET).
+const DefaultSocket = "/run/umacvlan/umacvlan.sock"
