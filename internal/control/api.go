@@ -3,6 +3,8 @@
 // rtnetlink reports.
 package control
 
+import "syscall"
+
 // The API is HTTP with JSON bodies over a unix socket.
 //
 //	POST /v1/link    LinkRequest  → LinkAnswer, or Refusal with a 4xx status
@@ -72,6 +74,22 @@ type Refusal struct {
 	Errno int    `json:"errno"`          // positive, as in errno(3)
 	Text  string `json:"text,omitempty"` // extended ack, without "Error: " and the final full stop
 	Hint  string `json:"hint,omitempty"` // one line: why, and what to do
+
+	// Device is the name that the request used and no device has, if that is
+	// why: ip says 'Cannot find device "NAME"' before it asks the kernel.
+	Device string `json:"device,omitempty"`
+}
+
+// Error is Text, or the name of Errno, with the hint behind it.
+func (r *Refusal) Error() string {
+	s := r.Text
+	if s == "" {
+		s = syscall.Errno(r.Errno).Error()
+	}
+	if r.Hint != "" {
+		s += " (" + r.Hint + ")"
+	}
+	return s
 }
 
 // Link is one vmac in the shape of "ip -d -s -j link show".

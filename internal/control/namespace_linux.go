@@ -1,0 +1,126 @@
+package control
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+)
+
+// Namespace is an open handle on a network namespace. The zero value is none.
+// It may be copied; Close closes all copies.
+type Namespace struct {
+	file  *os.File
+	inode uint64
+}
+
+// CurrentNamespace opens the calling thread's network namespace.
+func CurrentNamespace() (Namespace, error) { return OpenNamespace("/proc/thread-self/ns/net") }
+
+// OpenNamespace opens a network namespace by the path of its file, such as
+// /run/netns/NAME or /proc/PID/ns/net.
+func OpenNamespace(path string) (Namespace, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return Namespace{}, err
+	}
+	return namespaceOf(f)
+}
+
+// namespaceOf takes over f, whatever it returns.
+func namespaceOf(f *os.File) (Namespace, error) {
+	kind, err := unix.IoctlRetInt(int(f.Fd()), unix.NS_GET_NSTYPE)
+	if err != nil || kind != unix.CLONE_NEWNET {
+		f.Close()
+		return Namespace{}, fmt.Errorf("open namespace %s: not a network namespace", f.Name())
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		f.Close()
+		return Namespace{}, fmt.Errorf("stat namespace %s: %w", f.Name(), err)
+	}
+	return Namespace{file: f, inode: st.Ino}, nil
+}
+
+// Inode is the namespace's inode number, which names it on this machine for as
+// long as it lives.
+func (n Namespace) Inode() uint64 { return n.inode }
+
+// FD is the descriptor, valid until Close.
+func (n Namespace) FD() int { return int(n.file.Fd()) }
+
+// Close closes the handle, not the namespace.
+func (n Namespace) Close() error {
+	if n.file == nil {
+		return nil
+	}
+	return n.file.Close()
+}
+
+// clone opens the same namespace once more, for a holder that outlives n's.
+func (n Namespace) clone() (Namespace, error) {
+	fd, err := unix.FcntlInt(n.file.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return Namespace{}, fmt.Errorf("dup namespace: %w", err)
+	}
+	return Namespace{file: os.NewFile(uintptr(fd), n.file.Name()), inode: n.inode}, nil
+}
+
+// Do runs fn on a thread that is in the namespace. A thread that can't be
+// brought back to its own namespace is not given back to the runtime.
+func (n Namespace) Do(fn func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		own, err := os.Open("/proc/thread-self/ns/net")
+		if err != nil {
+			runtime.UnlockOSThread()
+			done <- err
+			return
+		}
+		defer own.Close()
+		if err := unix.Setns(n.FD(), unix.CLONE_NEWNET); err != nil {
+			runtime.UnlockOSThread()
+			done <- fmt.Errorf("enter namespace: %w", err)
+			return
+		}
+		err = fn()
+		// A goroutine that ends locked takes its thread with it.
+		if unix.Setns(int(own.Fd()), unix.CLONE_NEWNET) == nil {
+			runtime.UnlockOSThread()
+		}
+		done <- err
+	}()
+	return <-done
+}
+
+// namedNamespaces is where iproute2 keeps its names.
+const namedNamespaces = "/run/netns"
+
+// name is the namespace's name under /run/netns, or "" if it has none.
+func (n Namespace) name() string {
+	entries, err := os.ReadDir(namedNamespaces)
+	if err != nil {
+		return ""
+	}
+	for _, e := range entries {
+		var st unix.Stat_t
+		if unix.Stat(filepath.Join(namedNamespaces, e.Name()), &st) == nil && st.Ino == n.inode {
+			return e.Name()
+		}
+	}
+	return ""
+}
+
+// String is the namespace's name, or net:[inode].
+func (n Namespace) String() string {
+	if s := n.name(); s != "" {
+		return s
+	}
+	return fmt.Sprintf("net:[%d]", n.inode)
+}
+
+var errNotRunning = errors.New("control: the engine is not running")
