@@ -1,0 +1,129 @@
+package classify
+
+import "encoding/binary"
+
+const (
+	headerLen = 14 // ETH_HLEN
+	vlanLen   = 4  // VLAN_HLEN
+	vlanEnd   = headerLen + vlanLen
+
+	// minTagged is the shortest frame whose tag skb_vlan_untag moves out.
+	minTagged = vlanEnd + 2
+)
+
+// Ethertypes as they stand in the upper half of the word that begins with the
+// source address.
+const (
+	type8021Q  = 0x0081
+	type8021AD = 0xa888
+	typePause  = 0x0888
+)
+
+// Ingress decides a frame received on the parent: what __netif_receive_skb_core
+// does before it reaches macvlan, then macvlan_handle_frame. It appends the
+// copies to dst, in the kernel's order, and returns one verdict for the frame.
+// The VLAN tag, if any, stands in the frame.
+func (t *Table) Ingress(frame []byte, m Meta, dst []Copy) ([]Copy, Verdict) {
+	if m.Type == TypeOutgoing || m.Type == TypeLoopback {
+		return dst, Verdict{Reason: OwnFrame, Host: true}
+	}
+	if len(frame) < headerLen {
+		return dst, Verdict{Reason: Runt}
+	}
+	to := MAC(binary.LittleEndian.Uint64(frame) & macMask)
+	from := binary.LittleEndian.Uint64(frame[6:14])
+	if isVLAN(from) && len(frame) < minTagged {
+		return dst, Verdict{Reason: VLANTruncated}
+	}
+	if to.IsGroup() {
+		return t.receiveGroup(frame, to, from, m.Type, dst)
+	}
+	return t.receiveUnicast(to, MAC(from&macMask), m.Type, dst)
+}
+
+func isVLAN(from uint64) bool { return from>>48 == type8021Q || from>>48 == type8021AD }
+
+// isPause tells skb->protocol behind the tag that the receive path has stripped.
+func isPause(frame []byte, from uint64) bool {
+	if isVLAN(from) && len(frame) >= vlanEnd {
+		return binary.LittleEndian.Uint16(frame[vlanEnd-2:vlanEnd]) == typePause
+	}
+	return from>>48 == typePause
+}
+
+// receiveUnicast is the second half of macvlan_handle_frame.
+func (t *Table) receiveUnicast(to, from MAC, typ PacketType, dst []Copy) ([]Copy, Verdict) {
+	if len(t.sources.slots) != 0 {
+		if s := t.sources.find(from); s != nil {
+			dst = t.forwardSource(s, to, typ, dst)
+			if s.nodst {
+				return dst, Verdict{Reason: SourceOnly}
+			}
+		}
+	}
+	if t.passthru >= 0 {
+		if !t.up[t.passthru] {
+			return dst, Verdict{Reason: VmacDown}
+		}
+		return append(dst, Copy{Vmac: t.passthru, Path: Direct, Type: TypeHost}), Verdict{Reason: Unicast}
+	}
+	slot := t.hash.lookup(to)
+	if slot == 0 {
+		return dst, Verdict{Reason: NoOwner, Host: true}
+	}
+	if slot&notByDst != 0 {
+		return dst, Verdict{Reason: SourceMode, Host: true}
+	}
+	return append(dst, Copy{Vmac: vmacOf(slot), Path: Direct, Type: TypeHost}), Verdict{Reason: Unicast}
+}
+
+// receiveGroup is the first half of macvlan_handle_frame. Defragmentation comes
+// before it and is not part of the decision.
+func (t *Table) receiveGroup(frame []byte, to MAC, from uint64, typ PacketType, dst []Copy) ([]Copy, Verdict) {
+	src := MAC(from & macMask)
+	if len(t.sources.slots) != 0 {
+		if s := t.sources.find(src); s != nil {
+			dst = t.forwardSource(s, to, typ, dst)
+			if s.nodst {
+				return dst, Verdict{Reason: SourceOnly}
+			}
+		}
+	}
+	sender, mask := int32(-1), fromOutside
+	if v, ok := t.owner(src); ok {
+		mode := t.modes[v]
+		if echoes(mode) {
+			return append(dst, t.echo(v, to)), Verdict{Reason: Echoed}
+		}
+		sender, mask = v, fromSibling(mode)
+	}
+	bit := to.groupHash(0)
+	queued := t.bc.has(bit)
+	if !queued && !t.mc.has(bit) {
+		return dst, Verdict{Reason: NoGroup, Host: true}
+	}
+	dst, reason := t.broadcast(to, sender, mask, isPause(frame, from), 0, dst)
+	return dst, Verdict{Reason: reason, Host: true, Queued: queued}
+}
+
+// owner is macvlan_hash_lookup for any address, a group included.
+func (t *Table) owner(m MAC) (int32, bool) {
+	if m.IsGroup() {
+		return 0, false
+	}
+	slot := t.hash.lookup(m)
+	return vmacOf(slot), slot != 0
+}
+
+// forwardSource is macvlan_forward_source: a copy for every up vmac that lists
+// the sender, of the parent's packet type unless the vmac owns the destination.
+func (t *Table) forwardSource(s *sourceSlot, to MAC, typ PacketType, dst []Copy) []Copy {
+	for _, r := range t.sources.refs[s.start:s.end] {
+		c := Copy{Vmac: r.vmac, Path: SourceCopy, Type: typ}
+		if r.mac == to {
+			c.Type = TypeHost
+		}
+		dst = append(dst, c)
+	}
+	return dst
+}
