@@ -1,0 +1,203 @@
+package rules
+
+import (
+	"slices"
+	"syscall"
+	"testing"
+
+	"github.com/umacvlan/umacvlan/classify"
+)
+
+// seen is what the device behind a vmac looks like if nobody touched it.
+func (w *world) seen(name string, change func(*VmacSeen)) Answer {
+	w.t.Helper()
+	v := w.vmac(name)
+	in := VmacSeen{Vmac: v.ID, Name: v.Name, Netns: v.Netns, MAC: v.MAC, Broadcast: v.Broadcast, MTU: v.MTU, Up: v.Up,
+		Promisc: v.Promisc, Allmulti: v.Allmulti, Groups: v.Groups}
+	change(&in)
+	w.log = nil
+	return w.do(in)
+}
+
+func (w *world) wantActions(want ...Action) {
+	w.t.Helper()
+	if !slices.Equal(w.log, want) {
+		w.t.Errorf("actions are %+v, want %+v", w.log, want)
+	}
+}
+
+func TestParentDownAndCarrier(t *testing.T) {
+	w := newWorld(t)
+	w.addr("a", macA, classify.Bridge)
+	w.addr("b", macB, classify.Bridge)
+	w.up("a")
+	w.log = nil
+	a, b := w.named["a"], w.named["b"]
+	w.parentIs(func(p *Parent) { p.Carrier = false })
+	w.wantActions(Action{Kind: SetCarrier, Vmac: a}, Action{Kind: SetCarrier, Vmac: b})
+	if !w.s.Spec(1).ParentDown || !w.vmac("a").Up {
+		t.Error("the spec says that the parent runs, or a was taken down")
+	}
+	w.log = nil
+	w.parentIs(func(p *Parent) { p.Up = false })
+	w.wantActions()
+	w.parentIs(func(p *Parent) { p.Up, p.Carrier = true, true })
+	w.wantActions(Action{Kind: SetCarrier, Vmac: a, On: true}, Action{Kind: SetCarrier, Vmac: b, On: true})
+	if w.s.Spec(1).ParentDown {
+		t.Error("the spec says that the parent is down")
+	}
+
+	// A vmac added over a parent that is down starts without carrier.
+	w.parentIs(func(p *Parent) { p.Up = false })
+	w.log = nil
+	w.addr("c", macC, classify.Bridge)
+	w.wantActions(Action{Kind: SetCarrier, Vmac: w.named["c"]})
+	w.want(w.up("c"), 0)
+}
+
+// Row 208.
+func TestParentGoneAndMoved(t *testing.T) {
+	w := newWorld(t)
+	w.addr("a", macA, classify.Bridge)
+	w.want(w.add("b", func(r *NewLink) { r.Netns = netB }), 0)
+	a, b := w.named["a"], w.named["b"]
+	w.do(ParentMoved{1, 5})
+	if w.s.Port(1) != nil || len(w.s.Port(5).Vmacs) != 2 {
+		t.Error("the vmacs didn't survive the move")
+	}
+	w.log = nil
+	w.do(ParentGone{5})
+	w.wantActions(Action{Kind: Delete, Vmac: a}, Action{Kind: Delete, Vmac: b})
+	if len(w.s.Ports()) != 0 {
+		t.Error("a port is left")
+	}
+}
+
+func TestPlainIpUpDown(t *testing.T) {
+	w := newWorld(t)
+	w.addr("a", macA, classify.Bridge)
+	w.addr("b", macA, classify.Bridge)
+	w.want(w.seen("a", func(s *VmacSeen) { s.Up = true }), 0)
+	w.wantActions()
+	if !w.s.Spec(1).Vmacs[0].Up {
+		t.Error("a isn't up")
+	}
+	w.want(w.seen("b", func(s *VmacSeen) { s.Up = true }), syscall.EADDRINUSE)
+	w.wantActions(Action{Kind: SetDown, Vmac: w.named["b"]})
+	if w.s.Spec(1).Vmacs[1].Up {
+		t.Error("b is in the hash")
+	}
+	w.want(w.seen("a", func(s *VmacSeen) { s.Up = false }), 0)
+	w.want(w.seen("b", func(s *VmacSeen) { s.Up = true }), 0)
+}
+
+func TestPlainIpAddress(t *testing.T) {
+	w := newWorld(t)
+	w.addr("a", macA, classify.Bridge)
+	w.addr("b", macB, classify.Bridge)
+	w.up("a")
+	w.want(w.seen("a", func(s *VmacSeen) { s.MAC = mac(macC) }), 0)
+	w.wantActions()
+	if got := w.s.Spec(1).Vmacs[0].MAC; got != mac(macC) {
+		t.Errorf("address is %v", got)
+	}
+	for _, bad := range []string{macC, macP} {
+		w.want(w.seen("b", func(s *VmacSeen) { s.MAC = mac(bad) }), syscall.EADDRINUSE)
+		w.wantActions(Action{Kind: SetMAC, Vmac: w.named["b"], MAC: mac(macB)})
+		if w.vmac("b").MAC != mac(macB) {
+			t.Error("b took the address")
+		}
+	}
+	// Up and a free address in one look: both hold.
+	w.want(w.seen("b", func(s *VmacSeen) { s.MAC = mac(macA); s.Up = true }), 0)
+}
+
+func TestPlainIpPassthruAddress(t *testing.T) {
+	w := newWorld(t)
+	w.want(w.add("pt", func(r *NewLink) { r.Data = mode(classify.Passthru) }), 0)
+	w.want(w.seen("pt", func(s *VmacSeen) { s.MAC = mac(macA) }), 0)
+	if w.parent[1].MAC != mac(macA) || w.vmac("pt").MAC != mac(macA) {
+		t.Errorf("parent %v, vmac %v, want %s", w.parent[1].MAC, w.vmac("pt").MAC, macA)
+	}
+	w.do(DelLink{w.named["pt"]})
+	if w.parent[1].MAC != mac(macP) {
+		t.Errorf("parent has %v after the delete", w.parent[1].MAC)
+	}
+}
+
+func TestPlainIpMTU(t *testing.T) {
+	w := newWorld(t)
+	w.addr("a", macA, classify.Bridge)
+	w.want(w.seen("a", func(s *VmacSeen) { s.MTU = 1280 }), 0)
+	w.want(w.seen("a", func(s *VmacSeen) { s.MTU = 1501 }), syscall.EINVAL)
+	w.wantActions(Action{Kind: ChangeMTU, Vmac: w.named["a"], MTU: 1280})
+	if got := w.s.Spec(1).Vmacs[0].MTU; got != 1280 {
+		t.Errorf("mtu is %d", got)
+	}
+}
+
+func TestRenamedMovedAndGone(t *testing.T) {
+	w := newWorld(t)
+	w.addr("a", macA, classify.Source)
+	w.want(w.change("a", source(MacaddrAdd, "02:00:00:00:0e:01")), 0)
+	w.addr("b", macB, classify.Bridge)
+	w.want(w.seen("a", func(s *VmacSeen) { s.Name = "eth0"; s.Netns = netB }), 0)
+	if v := w.vmac("a"); v.Name != "eth0" || v.Netns != netB {
+		t.Errorf("a is %+v", *v)
+	}
+	w.do(VmacGone{w.named["a"]})
+	if spec := w.s.Spec(1); len(spec.Vmacs) != 1 || len(spec.Sources) != 0 {
+		t.Errorf("spec is %+v", spec)
+	}
+	w.do(VmacGone{w.named["b"]})
+	if len(w.s.Ports()) != 0 {
+		t.Error("the port outlived its last vmac")
+	}
+}
+
+// Section 4.4, last paragraph: the port's filters are computed when a vmac's
+// receive mode is set or bclim changes, from the parent's flags at that moment,
+// and not when only the parent changes.
+func TestFilterAll(t *testing.T) {
+	w := newWorld(t)
+	w.addr("a", macA, classify.Bridge)
+	stale := func() bool { return w.s.Port(1).FilterStale() }
+	if stale() {
+		t.Error("a down vmac made the filters stale")
+	}
+	w.up("a")
+	if !stale() {
+		t.Error("bringing a vmac up didn't make the filters stale")
+	}
+	w.do(FilterSeen{Parent: 1, Promisc: true})
+	if stale() || !w.s.Spec(1).FilterAll {
+		t.Error("the filters aren't all ones over a promiscuous parent")
+	}
+	w.parentIs(func(p *Parent) { p.Carrier = false })
+	if stale() {
+		t.Error("a parent's change made the filters stale")
+	}
+	w.want(w.seen("a", func(s *VmacSeen) { s.Groups = []classify.MAC{mac("01:00:5e:00:00:01")} }), 0)
+	if !stale() {
+		t.Error("a join didn't make the filters stale")
+	}
+	w.do(FilterSeen{Parent: 1})
+	if w.s.Spec(1).FilterAll {
+		t.Error("the filters are all ones over a quiet parent")
+	}
+	w.want(w.change("a", &Data{BCLim: ptr(int32(3))}), 0)
+	if !stale() {
+		t.Error("bclim didn't make the filters stale")
+	}
+}
+
+func TestSpecCarriesFilterInputs(t *testing.T) {
+	w := newWorld(t)
+	w.addr("a", macA, classify.Bridge)
+	g := []classify.MAC{mac("01:00:5e:00:00:01")}
+	w.want(w.seen("a", func(s *VmacSeen) { s.Up, s.Promisc, s.Allmulti, s.Groups = true, true, true, g }), 0)
+	v := w.s.Spec(1).Vmacs[0]
+	if !v.Promisc || !v.Allmulti || !slices.Equal(v.Groups, g) || v.Name != "a" {
+		t.Errorf("spec has %+v", v)
+	}
+}
