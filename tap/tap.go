@@ -1,0 +1,143 @@
+// Package tap makes TAP devices, one per vmac, and moves raw frames through
+// them. It goes on working after somebody has renamed a device or moved it into
+// another network namespace.
+//
+// Errors read "op object: cause" and unwrap to the kernel's error number.
+package tap
+
+import (
+	"net"
+	"sync/atomic"
+)
+
+// Config says what a device shall be like when it is made. It is made down.
+type Config struct {
+	// Name is at most 15 bytes. It may contain one %d, which becomes the lowest
+	// number that is free.
+	Name string
+
+	// MAC is required. A multicast or zero address is refused by the kernel
+	// (EADDRNOTAVAIL).
+	MAC [6]byte
+
+	// MTU in bytes, 68 to 65521; 0 is the kernel's default, 1500.
+	MTU int
+
+	// Alias is what "ip link" shows as alias; at most 255 bytes.
+	Alias string
+
+	// TxQLen is how many frames wait for Read before the kernel drops them; 0
+	// is 1000, as macvlan has it.
+	TxQLen int
+
+	// Plain asks for a device without virtio headers: no super-frame and no
+	// unfinished checksum passes in either direction. Also what a kernel
+	// without IFF_VNET_HDR gives.
+	Plain bool
+}
+
+// Device is a TAP device with its one queue attached. It exists for as long as
+// it is open, and dies with the process.
+//
+// All methods but Close may be called from any number of goroutines, which need
+// not be in the device's network namespace. Methods other than Read, Write, FD,
+// Offload and Offloads are for control: some of them take a socket into the
+// device's namespace and cost some ten microseconds.
+type Device struct {
+	fd       atomic.Int64 // -1 once closed
+	plain    bool
+	offloads uint // TUN_F_ bits
+}
+
+// Create makes a device in the network namespace of the calling thread; the
+// goroutine should be locked to it. A name in use is refused with EEXIST: a
+// device that is already there is never taken over. After an error nothing is
+// left behind.
+func Create(c Config) (*Device, error) { return create(c) }
+
+// Probe reports why Create would fail for want of /dev/net/tun or of
+// permission in the network namespace of the calling thread, in a line that
+// says what to do about it.
+func Probe() error { return probe() }
+
+// FromFD makes a Device of an attached queue that was given up by another
+// Device's owner, and owns fd. plain says that the queue has no virtio header; for a real
+// TAP that disagrees it returns EINVAL. fd may also be one end of a
+// SOCK_SEQPACKET pair: Read and Write then work as on a TAP, IsUp says true
+// until the other end is closed, and everything else fails with ENOTTY. On an
+// error fd is still the caller's.
+func FromFD(fd int, plain bool) (*Device, error) { return fromFD(fd, plain) }
+
+// FD returns the descriptor, for polling. Readable means that Read has a frame,
+// EPOLLERR that the device is gone. It is the same until Close.
+func (d *Device) FD() int { return int(d.fd.Load()) }
+
+// Offload reports whether raw frames carry virtio headers in both directions.
+func (d *Device) Offload() bool { return !d.plain }
+
+// Offloads names what the kernel may leave unfinished in frames that Read
+// gives: "csum", "tso4", "tso6", "tso-ecn", "uso4", "uso6".
+func (d *Device) Offloads() []string { return d.offloadNames() }
+
+// Read reads one raw frame: header and Ethernet frame, 24 bytes at least. It
+// does not block: with no frame waiting it returns EAGAIN. A frame longer than
+// raw is cut without notice, so raw should have room for 64 KiB and headers. On
+// a plain device the header is zero. EBADFD means that the device is gone; after
+// Close it is net.ErrClosed. Errors are bare error numbers. It does not allocate.
+func (d *Device) Read(raw []byte) (n int, err error) { return d.read(raw) }
+
+// Write gives one raw frame to the device, as if it had been received there; it
+// runs the receiver's protocol stack and returns. EIO means that the device is
+// down, EBADFD that it is gone, EINVAL that the kernel does not take such a
+// frame (under 14 bytes, a header that lies, or, on a plain device, a header
+// that asks for anything). After Close it is net.ErrClosed. Errors are bare
+// error numbers. It retains nothing and does not allocate.
+func (d *Device) Write(raw []byte) error { return d.write(raw) }
+
+// Name returns the device's present name.
+func (d *Device) Name() (string, error) { return d.name() }
+
+// Index returns the device's present interface index. A move into another
+// namespace can change it.
+func (d *Device) Index() (int, error) { return d.index() }
+
+// Netns returns a new descriptor of the network namespace that the device is
+// in. The caller closes it.
+func (d *Device) Netns() (fd int, err error) { return d.netns() }
+
+// MAC returns the device's address.
+func (d *Device) MAC() ([6]byte, error) { return d.mac() }
+
+// SetMAC changes the device's address, also while it is up.
+func (d *Device) SetMAC(mac [6]byte) error { return d.setMAC(mac) }
+
+// MTU returns the device's MTU in bytes.
+func (d *Device) MTU() (int, error) { return d.mtu() }
+
+// SetMTU changes the device's MTU.
+func (d *Device) SetMTU(mtu int) error { return d.setMTU(mtu) }
+
+// SetAlias changes what "ip link" shows as alias; "" takes it away.
+func (d *Device) SetAlias(alias string) error { return d.setAlias(alias) }
+
+// IsUp reports whether the device is administratively up.
+func (d *Device) IsUp() (bool, error) { return d.isUp() }
+
+// SetUp sets the device administratively up or down.
+func (d *Device) SetUp(up bool) error { return d.setUp(up) }
+
+// SetCarrier says whether there is a link, which is so when the device is new.
+// Without one the device's owner sees NO-CARRIER and its frames are dropped;
+// Write still works.
+func (d *Device) SetCarrier(on bool) error { return d.setCarrier(on) }
+
+// Close deletes the device. Nobody may be in Read or Write, or call them with
+// the descriptor's number: the number is used again. A second Close returns
+// net.ErrClosed.
+func (d *Device) Close() error {
+	fd := d.fd.Swap(-1)
+	if fd < 0 {
+		return net.ErrClosed
+	}
+	return closeFD(int(fd))
+}
