@@ -1,0 +1,86 @@
+//go:build linux
+
+package bench
+
+import (
+	"os"
+	"testing"
+
+	"github.com/umacvlan/umacvlan/internal/lab"
+)
+
+func TestMain(m *testing.M) {
+	RunChild()
+	os.Exit(m.Run())
+}
+
+// need skips without what the comparison needs, or fails where CI must have it.
+func need(tb testing.TB) {
+	tb.Helper()
+	lab.Need(tb, lab.NeedNS, lab.NeedTUN)
+	if os.Getenv("CI") == "true" && !lab.HasMacvlan() {
+		tb.Fatal("this kernel has no macvlan to compare with (and CI=true allows no skip)")
+	}
+	lab.Need(tb, lab.NeedMacvlan)
+}
+
+func options() Options {
+	if os.Getenv("UMACVLAN_BENCH") == "full" {
+		return Full()
+	}
+	return Quick()
+}
+
+// BenchmarkForwarding compares with kernel macvlan and prints the table at the
+// end of each case. UMACVLAN_BENCH=full takes longer and disturbs less.
+func BenchmarkForwarding(b *testing.B) {
+	need(b)
+	for _, c := range Cases() {
+		b.Run(c.Name, func(b *testing.B) {
+			var r []Result
+			for b.Loop() {
+				var err error
+				if r, err = Run(options(), []Case{c}); err != nil {
+					b.Fatal(err)
+				}
+			}
+			if err := WriteTable(os.Stdout, r); err != nil {
+				b.Fatal(err)
+			}
+			b.ReportMetric(0, "ns/op")
+			b.ReportMetric(r[0].Series[0].Spread().Median, "kernel-"+c.Unit)
+			b.ReportMetric(r[0].Series[1].Spread().Median, c.Unit)
+			b.ReportMetric(r[0].Ratio(1).Median, "ratio")
+		})
+	}
+}
+
+// TestFloors fails when a floor isn't reached in any of three tries.
+func TestFloors(t *testing.T) {
+	if os.Getenv("UMACVLAN_FLOORS") == "" {
+		t.Skip("takes a minute and a quiet machine: UMACVLAN_FLOORS=1 runs it")
+	}
+	need(t)
+	todo := Cases()
+	for try := 1; len(todo) > 0; try++ {
+		results, err := Run(options(), todo)
+		if e := WriteTable(os.Stdout, results); e != nil {
+			t.Fatal(e)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		todo = nil
+		for _, r := range results {
+			if r.BelowFloor(1) {
+				todo = append(todo, r.Case)
+				if try == 3 {
+					t.Errorf("%s: %.2f of kernel macvlan, and the floor is %.2f", r.Case.Title, r.Ratio(1).Median, r.Case.Floor)
+				}
+			}
+		}
+		if try == 3 {
+			break
+		}
+	}
+}

@@ -1,0 +1,155 @@
+package bench
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	"github.com/umacvlan/umacvlan/internal/lab"
+)
+
+// roleVariable tells a process that it is a child, and which.
+const roleVariable = "UMACVLAN_BENCH_ROLE"
+
+// roles are what a child can be. Each reads its orders from in and reports to
+// out, one JSON value each.
+var roles = map[string]func(in *json.Decoder, out *json.Encoder) error{
+	"tcp-sink":   tcpSink,
+	"tcp-source": tcpSource,
+	"frames":     frameSource,
+	"emulator":   emulatorRole,
+}
+
+// RunChild does nothing in an ordinary process. In one that was started as part
+// of a benchmark it plays its role and exits.
+func RunChild() {
+	role := os.Getenv(roleVariable)
+	if role == "" {
+		return
+	}
+	play, ok := roles[role]
+	if !ok {
+		fmt.Fprintf(os.Stderr, "%s: no role %q\n", roleVariable, role)
+		os.Exit(1)
+	}
+	if role != "emulator" {
+		// Traffic programs enter the kernel behind the scheduler's back
+		// (RawSyscall), and a collection would wait for them.
+		debug.SetGCPercent(-1)
+	}
+	if err := play(json.NewDecoder(os.Stdin), json.NewEncoder(os.Stdout)); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// process is a child.
+type process struct {
+	role   string
+	cmd    *exec.Cmd
+	in     *os.File // our ends
+	out    *os.File
+	orders *json.Encoder
+	answer *json.Decoder
+	stderr bytes.Buffer
+}
+
+// patience bounds how long a child may take beyond its orders.
+const patience = 15 * time.Second
+
+// start starts a child in a namespace (nil: the caller's) and gives it its first
+// order. The kernel ends it with the thread that started it, at the latest.
+func start(ns *lab.NS, role string, order any) (*process, error) {
+	exe, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	p := &process{role: role, cmd: exec.Command(exe)}
+	theirIn, ourIn, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	ourOut, theirOut, err := os.Pipe()
+	if err != nil {
+		return nil, errors.Join(err, theirIn.Close(), ourIn.Close())
+	}
+	p.in, p.out = ourIn, ourOut
+	p.cmd.Env = append(os.Environ(), roleVariable+"="+role)
+	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = theirIn, theirOut, &p.stderr
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	p.orders, p.answer = json.NewEncoder(ourIn), json.NewDecoder(ourOut)
+
+	if ns == nil {
+		err = p.cmd.Start()
+	} else {
+		err = ns.Do(p.cmd.Start)
+	}
+	theirIn.Close()
+	theirOut.Close()
+	if err != nil {
+		ourIn.Close()
+		ourOut.Close()
+		return nil, fmt.Errorf("start %s: %w", role, err)
+	}
+	if err := p.tell(order); err != nil {
+		return nil, errors.Join(err, p.stop())
+	}
+	return p, nil
+}
+
+// tell sends an order.
+func (p *process) tell(order any) error {
+	if err := p.orders.Encode(order); err != nil {
+		return fmt.Errorf("%s: %w", p.role, err)
+	}
+	return nil
+}
+
+// hear waits for the next report.
+func (p *process) hear(within time.Duration, report any) error {
+	_ = p.out.SetReadDeadline(time.Now().Add(within))
+	if err := p.answer.Decode(report); err != nil {
+		return fmt.Errorf("%s: no report: %w", p.role, err)
+	}
+	return nil
+}
+
+// stop ends the child, which takes the end of its input as the order to leave,
+// and returns what it complained about.
+func (p *process) stop() error {
+	p.in.Close()
+	p.out.Close()
+	kill := time.AfterFunc(patience, func() { _ = p.cmd.Process.Kill() })
+	err := p.cmd.Wait()
+	kill.Stop()
+	if err != nil {
+		return fmt.Errorf("%s: %w %s", p.role, err, bytes.TrimSpace(p.stderr.Bytes()))
+	}
+	return nil
+}
+
+// ready is the report of a child that waits for the starting shot, and the shot.
+type ready struct{}
+
+// await reports ready, waits for the shot, and from then on ends the process
+// when the parent lets go of it.
+func await(in *json.Decoder, out *json.Encoder) error {
+	if err := out.Encode(ready{}); err != nil {
+		return err
+	}
+	if err := in.Decode(&ready{}); err != nil {
+		return err
+	}
+	go func() {
+		_ = in.Decode(&ready{})
+		os.Exit(0)
+	}()
+	return nil
+}
