@@ -11,7 +11,7 @@ const MaxRaw = vnet.HdrLen + 22 + 65536
 
 // Frame is one frame on its way. The bytes are borrowed: they are valid until
 // the next Recv of whoever filled the batch, and nobody may change them on the
-// way. Clone is the only way to outlive the borrow.
+// way. A clone is the only way to outlive the borrow.
 type Frame struct {
 	// Raw is the virtio header (vnet.HdrLen bytes, all zero if there is nothing
 	// to say) and the Ethernet frame, with its VLAN tag in place.
@@ -32,6 +32,14 @@ type Frame struct {
 
 // Bytes returns the Ethernet frame.
 func (f *Frame) Bytes() []byte { return f.Raw[vnet.HdrLen:] }
+
+// cloneInto makes dst a copy of f whose bytes live in *buf, which is grown if
+// it is too small.
+func (f *Frame) cloneInto(dst *Frame, buf *[]byte) {
+	*buf = append((*buf)[:0], f.Raw...)
+	*dst = *f
+	dst.Raw = *buf
+}
 
 // Batch is what a Recv fills. It is reused: Recv starts with Frames[:0].
 type Batch struct {

@@ -2,68 +2,245 @@ package dataplane
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/umacvlan/umacvlan/classify"
 )
 
 // Options of a Switch; the zero value is the default.
 type Options struct {
-	// Gone, if set, is called (from a data thread; it must not block) when the
-	// device behind a vmac no longer exists.
+	// Gone, if set, is called when the device behind a vmac no longer exists:
+	// once per vmac, from a data thread, so it must not block.
 	Gone func(v *Vmac)
 }
 
-// Switch is one port: a Wire, its vmacs, and the threads between them.
-type Switch struct{}
+// Switch is one port (macvlan_port): a Wire, its vmacs, and the three data
+// threads between them. One receives from the parent, one from all vmacs, one
+// serves the broadcast queue. Its methods may be called from any goroutine.
+type Switch struct {
+	wire Wire
+	opt  Options
+	poll *poller
 
-// Vmac is one emulated device of a Switch: a Child and its counters.
-type Vmac struct{}
+	snap  atomic.Pointer[snapshot]
+	rx    worker // parent → vmacs
+	tx    worker // vmacs → parent, and bridge siblings
+	bc    worker // the broadcast queue → vmacs
+	queue bcQueue
+	read  atomic.Uint64 // frames read from vmacs
+	sent  byReason      // what became of them
 
-// NewVmac makes a vmac around c. The Switch that it is swapped into owns c from
-// then on and closes it when no data thread can use it any more.
-func NewVmac(name string, c Child) *Vmac { return &Vmac{} }
+	mu      sync.Mutex // orders Swap, Run's end and the reaper
+	slots   []*Vmac    // by Vmac.slot; nil is free
+	free    []int32    // the free ones
+	retired []retired
+	reap    chan struct{} // kicks the reaper
+	closed  bool
+}
 
-// New makes a switch over w, with no vmacs. It owns w.
-func New(w Wire, o Options) *Switch { return &Switch{} }
+// snapshot is what one Swap publishes: a decision, and the vmacs that it speaks
+// of. It is immutable.
+type snapshot struct {
+	gen   uint64
+	table *classify.Table
+	vmacs []*Vmac // by number in the table
+	slots []*Vmac // by slot, as the poller reports them
+	index []int32 // slot → number in the table
+}
 
-// Run starts every goroutine and returns when the last has ended: after ctx is
-// done, or when the parent is gone. It closes the Wire and every Child.
-func (s *Switch) Run(ctx context.Context) error { return nil }
+// New makes a switch over w, without vmacs. The switch owns w.
+func New(w Wire, o Options) (*Switch, error) {
+	p, err := newPoller()
+	if err != nil {
+		return nil, fmt.Errorf("switch: %w", err)
+	}
+	table, err := classify.NewTable(&classify.Spec{BCLim: classify.DefaultBCLim})
+	if err != nil {
+		return nil, fmt.Errorf("switch: %w", err)
+	}
+	s := &Switch{wire: w, opt: o, poll: p, reap: make(chan struct{}, 1)}
+	s.rx.id, s.tx.id, s.bc.id = rxWorker, txWorker, bcWorker
+	s.queue.init()
+	s.snap.Store(&snapshot{gen: 1, table: table})
+	return s, nil
+}
+
+// Run starts every goroutine and returns when the last has ended: nil after ctx
+// is done, or the Wire's error when the parent is gone. It then closes the Wire
+// and every Child. Call it once.
+func (s *Switch) Run(ctx context.Context) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	var wg sync.WaitGroup
+	for _, loop := range []func() error{s.receive, s.transmit, s.broadcast} {
+		wg.Go(func() {
+			if err := loop(); err != nil && !errors.Is(err, net.ErrClosed) {
+				stop(err)
+			}
+		})
+	}
+	wg.Go(func() { s.reaper(ctx) })
+
+	<-ctx.Done()
+	err := s.wire.Close()
+	s.poll.wake()
+	s.queue.close()
+	wg.Wait()
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	for _, r := range s.retired {
+		err = errors.Join(err, r.v.child.Close())
+	}
+	for _, v := range s.snap.Load().vmacs {
+		err = errors.Join(err, v.child.Close())
+	}
+	s.retired = nil
+	err = errors.Join(err, s.poll.close())
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) && !errors.Is(cause, context.DeadlineExceeded) {
+		return cause
+	}
+	return err
+}
 
 // Swap publishes a decision together with the vmacs that it speaks of:
-// vmacs[i] stands behind spec.Vmacs[i]. It never blocks a data thread. It also
-// programs the Wire with what the spec needs. Vmacs that are no longer listed
-// are closed as soon as every data thread has let go of them.
-func (s *Switch) Swap(spec *classify.Spec, vmacs []*Vmac) error { return nil }
-
-// Drain waits until every vmac that has been swapped out is closed.
-func (s *Switch) Drain(ctx context.Context) error { return nil }
-
-// VmacStats are a vmac's counters: the first block with the kernel driver's
-// accounting, then copies and frames by reason.
-type VmacStats struct {
-	RxPackets, RxBytes, RxErrors, RxDropped, Multicast uint64
-	TxPackets, TxBytes, TxDropped                      uint64
-
-	Copies [classify.NumReasons]uint64 // copies towards this vmac
-	Sent   [classify.NumReasons]uint64 // frames read from it
-	Read   uint64                      // frames read from it, counted by the reader
+// vmacs[i] stands behind spec.Vmacs[i]. It never blocks a data thread. Then it
+// makes the parent's addresses what the spec needs; an error from that leaves
+// the new decision in force. Vmacs that are no longer listed are closed as soon
+// as every data thread has let go of them (see Drain). After Run has returned it
+// returns net.ErrClosed, and the vmacs given stay the caller's.
+func (s *Switch) Swap(spec *classify.Spec, vmacs []*Vmac) error {
+	if len(spec.Vmacs) != len(vmacs) {
+		return fmt.Errorf("switch: %d vmacs for a spec of %d", len(vmacs), len(spec.Vmacs))
+	}
+	table, err := classify.NewTable(spec)
+	if err != nil {
+		return fmt.Errorf("switch: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return net.ErrClosed
+	}
+	old := s.snap.Load()
+	next := &snapshot{gen: old.gen + 1, table: table, vmacs: append([]*Vmac(nil), vmacs...)}
+	var added []*Vmac
+	for _, v := range next.vmacs {
+		if v.seen == 0 {
+			s.place(v)
+			added = append(added, v)
+		}
+		v.seen = next.gen
+	}
+	for _, v := range old.vmacs {
+		if v.seen != next.gen {
+			v.gone.Store(true)
+			s.poll.remove(v.child.FD())
+			s.slots[v.slot] = nil
+			s.free = append(s.free, v.slot)
+			s.retired = append(s.retired, retired{v, next.gen})
+		}
+	}
+	next.slots = append([]*Vmac(nil), s.slots...)
+	next.index = make([]int32, len(s.slots))
+	for i, v := range next.vmacs {
+		next.index[v.slot] = int32(i)
+	}
+	s.queue.setCap(table.BCQueueLen())
+	s.snap.Store(next)
+	for _, v := range added {
+		if e := s.poll.add(v.child.FD(), v.slot); e != nil {
+			err = errors.Join(err, fmt.Errorf("switch: vmac %s: %w", v.name, e))
+		}
+	}
+	if len(s.retired) > 0 {
+		select {
+		case s.reap <- struct{}{}:
+		default:
+		}
+	}
+	return errors.Join(err, s.wire.Program(spec.Addresses()))
 }
 
-// Stats returns v's counters since it was made.
-func (v *Vmac) Stats() VmacStats { return VmacStats{} }
-
-// SwitchStats are the port's counters, including those of vmacs that are gone.
-type SwitchStats struct {
-	Wire    WireStats
-	Seen    uint64                      // frames that Recv gave, counted by the loop
-	Frames  [classify.NumReasons]uint64 // what became of them
-	Read    uint64                      // frames read from all vmacs
-	Sent    [classify.NumReasons]uint64 // what became of those
-	Planned uint64                      // copies planned
-	Copies  [classify.NumReasons]uint64 // what became of those
-	InQueue uint64                      // copies waiting in the broadcast queue
+// place gives v a slot: one that is free, so that the tables stay small.
+func (s *Switch) place(v *Vmac) {
+	if n := len(s.free); n > 0 {
+		v.slot = s.free[n-1]
+		s.free = s.free[:n-1]
+	} else {
+		v.slot = int32(len(s.slots))
+		s.slots = append(s.slots, nil)
+	}
+	s.slots[v.slot] = v
 }
 
-// Stats returns the port's counters.
-func (s *Switch) Stats() SwitchStats { return SwitchStats{} }
+// retired is a vmac that left the list with generation gen.
+type retired struct {
+	v   *Vmac
+	gen uint64
+}
+
+// reaper closes retired children. A descriptor is closed only when no data
+// thread can still write to its number: a reused number would deliver one
+// vmac's frames to another.
+func (s *Switch) reaper(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.reap:
+		}
+		for s.closeRetired() > 0 {
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(time.Millisecond):
+			}
+		}
+	}
+}
+
+// closeRetired closes what every data thread has let go of and returns how many
+// vmacs still wait.
+func (s *Switch) closeRetired() int {
+	oldest := min(s.rx.epoch.oldest(), s.tx.epoch.oldest(), s.bc.epoch.oldest())
+	s.mu.Lock()
+	var free []*Vmac
+	keep := s.retired[:0]
+	for _, r := range s.retired {
+		if r.gen <= oldest {
+			free = append(free, r.v)
+		} else {
+			keep = append(keep, r)
+		}
+	}
+	s.retired = keep
+	left := len(keep)
+	s.mu.Unlock()
+	for _, v := range free {
+		v.child.Close()
+		close(v.done)
+	}
+	return left
+}
+
+// Drain waits until every vmac that was swapped out before the call is closed.
+func (s *Switch) Drain(ctx context.Context) error {
+	s.mu.Lock()
+	wait := append([]retired(nil), s.retired...)
+	s.mu.Unlock()
+	for _, r := range wait {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-r.v.done:
+		}
+	}
+	return nil
+}

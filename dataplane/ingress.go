@@ -1,0 +1,75 @@
+package dataplane
+
+import (
+	"github.com/umacvlan/umacvlan/classify"
+)
+
+// receive is the loop from the parent to the vmacs.
+func (s *Switch) receive() error {
+	var b Batch
+	for {
+		s.rx.epoch.park()
+		if err := s.wire.Recv(&b); err != nil {
+			return err
+		}
+		sn := s.rx.epoch.enter(&s.snap)
+		for i := range b.Frames {
+			s.ingress(sn, &b.Frames[i])
+		}
+		s.rx.flush()
+	}
+}
+
+// ingress decides one frame from the parent and stages its copies
+// (macvlan_handle_frame).
+func (s *Switch) ingress(sn *snapshot, f *Frame) {
+	w := &s.rx
+	w.count.seen.Add(1)
+	if f.Cut {
+		w.count.frames[classify.Truncated].Add(1)
+		return
+	}
+	var v classify.Verdict
+	w.copies, v = sn.table.Ingress(f.Bytes(), classify.Meta{Type: f.Type}, w.copies[:0])
+	reason := v.Reason
+	if len(w.copies) > 0 && !s.spread(w, sn, f, v.Queued, len(f.Bytes())-int(f.Untagged)) {
+		reason = classify.BCQueueFull
+	}
+	w.count.frames[reason].Add(1)
+}
+
+// spread stages the copies of a decision, or hands those of a queued flood to
+// the broadcast queue; it reports whether that had room. length is what the
+// kernel counts for a copy.
+func (s *Switch) spread(w *worker, sn *snapshot, f *Frame, queued bool, length int) bool {
+	var item *bcItem
+	var planned uint64
+	for _, c := range w.copies {
+		v := sn.vmacs[c.Vmac]
+		if c.Path == classify.Skipped {
+			v.skip(c.Reason)
+			continue
+		}
+		planned++
+		how := account{bytes: int32(length)}
+		switch c.Path {
+		case classify.Flood:
+			how.multi = true
+		case classify.Echo:
+			how.bytes = 0 // macvlan_handle_frame counts before it has set len
+		}
+		if queued && c.Path == classify.Flood {
+			if item == nil {
+				item = s.queue.item()
+			}
+			item.to = append(item.to, bcCopy{v, how})
+			continue
+		}
+		w.stage(v, f, how)
+	}
+	w.count.planned.Add(planned)
+	if item == nil {
+		return true
+	}
+	return s.queue.put(w, item, f)
+}

@@ -1,0 +1,84 @@
+package rooms
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/umacvlan/umacvlan/"
+
+// allowed lists, for each package of ours, what its non-test code may import
+// beside the standard library; "./" means ours. A package that isn't listed
+// fails: give it a room first.
+var allowed = map[string][]string{
+	"classify":               {},
+	"tap/vnet":               {},
+	"tap":                    {"./tap/vnet", "github.com/songgao/water", "golang.org/x/sys/unix"},
+	"dataplane":              {"./classify", "./tap", "./tap/vnet", "github.com/mdlayher/packet", "golang.org/x/sys/unix", "golang.org/x/net/bpf"},
+	"dataplane/wiretest":     {"./classify", "./dataplane", "./tap/vnet", "github.com/vishvananda/netlink", "github.com/vishvananda/netns", "golang.org/x/sys/unix"},
+	"internal/control/rules": {"./classify"},
+	"internal/control": {"./classify", "./tap", "./dataplane", "./internal/control/rules",
+		"github.com/vishvananda/netlink", "github.com/vishvananda/netlink/nl", "github.com/vishvananda/netns", "golang.org/x/sys/unix"},
+	"internal/lab": {"./classify", "./tap", "./tap/vnet", "./dataplane", "./internal/control", "./internal/control/rules",
+		"github.com/vishvananda/netlink", "github.com/vishvananda/netlink/nl", "github.com/vishvananda/netns", "golang.org/x/sys/unix",
+		"github.com/google/gopacket", "github.com/google/gopacket/layers", "github.com/google/gopacket/pcapgo"},
+	"internal/rooms": {},
+	"bench": {"./classify", "./tap", "./tap/vnet", "./dataplane", "./internal/control", "./internal/lab",
+		"github.com/vishvananda/netlink", "golang.org/x/sys/unix"},
+	"cmd/umacvlan": {"./classify", "./internal/control", "./internal/lab", "./bench",
+		"github.com/spf13/cobra", "github.com/spf13/cobra/doc", "golang.org/x/sys/unix"},
+}
+
+func TestImports(t *testing.T) {
+	gobin, err := exec.LookPath("go")
+	if err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("needs the go command")
+		}
+		t.Skip("needs the go command")
+	}
+	cmd := exec.Command(gobin, "list", "-json=ImportPath,Imports,Standard", "./...")
+	cmd.Dir = "../.."
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dec := json.NewDecoder(strings.NewReader(string(out)))
+	n := 0
+	for {
+		var p struct {
+			ImportPath string
+			Imports    []string
+		}
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		n++
+		name := strings.TrimPrefix(p.ImportPath, module)
+		may, ok := allowed[name]
+		if !ok {
+			t.Errorf("package %s has no room", name)
+			continue
+		}
+		for _, imp := range p.Imports {
+			if first, _, _ := strings.Cut(imp, "/"); !strings.Contains(first, ".") {
+				continue // the standard library
+			}
+			if !slices.Contains(may, strings.Replace(imp, module, "./", 1)) {
+				t.Errorf("%s imports %s", name, imp)
+			}
+		}
+	}
+	if n < 8 {
+		t.Errorf("looked at %d packages only", n)
+	}
+}
