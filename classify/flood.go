@@ -24,14 +24,7 @@ func echoes(mode Mode) bool { return mode != Vepa && mode != Bridge }
 
 // echo is the copy "to the original port", whatever its filter says.
 func (t *Table) echo(v int32, to MAC) Copy {
-	c := Copy{Vmac: v, Path: Echo, Type: TypeMulticast}
-	for i := range t.flood {
-		if t.flood[i].vmac == v {
-			c.Type = t.flood[i].typeOf(to)
-			break
-		}
-	}
-	return c
+	return Copy{Vmac: v, Path: Echo, Type: groupType(to, t.vmacs[v].broadcast)}
 }
 
 // broadcast is macvlan_broadcast: it walks the up vmacs in the order of the
@@ -50,7 +43,7 @@ func (t *Table) broadcast(to MAC, sender int32, mask Mode, pause bool, frameLen 
 		c := Copy{Vmac: r.vmac, Reason: r.hears(to, sender, mask, frameLen)}
 		switch c.Reason {
 		case Delivered:
-			c.Path, c.Type = Flood, r.typeOf(to)
+			c.Path, c.Type = Flood, groupType(to, r.broadcast)
 			reason = Flooded
 		case NotSubscribed:
 			if reason == NoReceiver {
@@ -78,9 +71,9 @@ func (r *receiver) hears(to MAC, sender int32, mask Mode, frameLen uint32) Reaso
 	return Delivered
 }
 
-// typeOf is the packet type of a group on this vmac.
-func (r *receiver) typeOf(to MAC) PacketType {
-	if to == r.broadcast {
+// groupType is the packet type of a group on a vmac with this broadcast address.
+func groupType(to, broadcast MAC) PacketType {
+	if to == broadcast {
 		return TypeBroadcast
 	}
 	return TypeMulticast

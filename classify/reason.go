@@ -46,7 +46,7 @@ const (
 	VmacDown      // the passthru vmac, which would take everything, is down
 	ParentDown    // the parent is down or has no carrier
 	Runt          // shorter than an Ethernet header
-	VLANTruncated // ends inside its VLAN tag, or before the ethertype behind it is complete
+	VLANTruncated // too short for its VLAN tag, the ethertype behind it and two octets more
 
 	// Drops, met while moving frames (ClassDropped).
 	BCQueueFull  // the broadcast queue was full
@@ -126,7 +126,7 @@ var reasons = [NumReasons]struct {
 	VmacDown:      {ClassDropped, "vmac_down", "the passthru vmac, which takes everything, is down"},
 	ParentDown:    {ClassDropped, "parent_down", "the parent is down or has no carrier"},
 	Runt:          {ClassDropped, "runt", "shorter than an Ethernet header"},
-	VLANTruncated: {ClassDropped, "vlan_truncated", "the frame ends before the ethertype behind its VLAN tag"},
+	VLANTruncated: {ClassDropped, "vlan_truncated", "the frame is too short for its VLAN tag: 20 octets are the least"},
 
 	BCQueueFull:  {ClassDropped, "bc_queue_full", "the broadcast queue was full"},
 	TapDown:      {ClassDropped, "tap_down", "the device was down when the frame was written"},

@@ -18,8 +18,9 @@ type Table struct {
 	sources  sourceHash
 	passthru int32 // the vmac of a passthru port, else -1
 
-	parent     MAC
-	parentDown bool
+	parent        MAC
+	broadcastAddr MAC // the parent's
+	parentDown    bool
 
 	// mc and bc are the port's mc_filter and bc_filter.
 	mc, bc groupFilter
@@ -44,12 +45,13 @@ type receiver struct {
 	mode      Mode
 }
 
-// vmacInfo is what only Explain wants to know of a vmac.
+// vmacInfo is what a decision seldom or never wants to know of a vmac.
 type vmacInfo struct {
-	name  string
-	mac   MAC
-	flags Flags
-	lists []MAC // its source list
+	name      string
+	mac       MAC
+	broadcast MAC
+	flags     Flags
+	lists     []MAC // its source list
 }
 
 // NewTable compiles s, or says what Validate has against it. It keeps nothing
@@ -60,14 +62,14 @@ func NewTable(s *Spec) (*Table, error) {
 	}
 	n := len(s.Vmacs)
 	t := &Table{
-		passthru: -1, parent: s.Parent, parentDown: s.ParentDown,
+		passthru: -1, parent: s.Parent, broadcastAddr: orBroadcast(s.Broadcast), parentDown: s.ParentDown,
 		modes: make([]Mode, n), up: make([]bool, n), vmacs: make([]vmacInfo, n),
 	}
 	slots := make([]uint64, 0, n)
 	for i := range s.Vmacs {
 		v := &s.Vmacs[i]
 		t.modes[i], t.up[i] = v.Mode, v.Up
-		t.vmacs[i] = vmacInfo{name: v.label(i), mac: v.MAC, flags: v.Flags}
+		t.vmacs[i] = vmacInfo{name: v.label(i), mac: v.MAC, broadcast: orBroadcast(v.Broadcast), flags: v.Flags}
 		t.bcQueueLen = max(t.bcQueueLen, v.BCQueueLen)
 		if v.Mode == Passthru {
 			t.passthru = int32(i)
