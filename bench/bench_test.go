@@ -31,10 +31,11 @@ func options() Options {
 	return Quick()
 }
 
-// BenchmarkForwarding compares with kernel macvlan and prints the table at the
-// end of each case. UMACVLAN_BENCH=full takes longer and disturbs less.
+// BenchmarkForwarding compares with kernel macvlan and prints a table at the
+// end. UMACVLAN_BENCH=full takes longer and is less at the mercy of the moment.
 func BenchmarkForwarding(b *testing.B) {
 	need(b)
+	var table []Result
 	for _, c := range Cases() {
 		b.Run(c.Name, func(b *testing.B) {
 			var r []Result
@@ -44,14 +45,15 @@ func BenchmarkForwarding(b *testing.B) {
 					b.Fatal(err)
 				}
 			}
-			if err := WriteTable(os.Stdout, r); err != nil {
-				b.Fatal(err)
-			}
+			table = append(table, r...)
 			b.ReportMetric(0, "ns/op")
 			b.ReportMetric(r[0].Series[0].Spread().Median, "kernel-"+c.Unit)
 			b.ReportMetric(r[0].Series[1].Spread().Median, c.Unit)
 			b.ReportMetric(r[0].Ratio(1).Median, "ratio")
 		})
+	}
+	if err := WriteTable(os.Stdout, table); err != nil {
+		b.Fatal(err)
 	}
 }
 

@@ -1,186 +1,161 @@
 package bench
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
-	"os"
-	"runtime/pprof"
 	"time"
 
 	"github.com/umacvlan/umacvlan/classify"
-	"github.com/umacvlan/umacvlan/internal/control"
+	"github.com/umacvlan/umacvlan/dataplane"
 	"github.com/umacvlan/umacvlan/internal/lab"
 )
 
-// profileVariable names a file that an emulator's CPU profile is written to.
-const profileVariable = "UMACVLAN_BENCH_CPUPROFILE"
+// emulator is the data plane in a process of its own, so that no traffic program
+// shares its scheduler. Its vmacs are up from the start, as nobody watches the
+// devices; the data path is the one that the daemon runs.
+type emulator struct {
+	wire string // backend, "" is the default
+	p    *process
+	why  string // which backend it became
+}
 
-// emulator is the lab's driver of the same name in a process of its own, so that
-// no traffic program shares its scheduler.
-type emulator struct{ p *process }
-
-// emulatorOrder is one call: of Add if Add is set, else of Counters and Report.
+// emulatorOrder asks for a new vmac (the first one also names the parent and
+// opens it), or, if it is empty, only for the counters.
 type emulatorOrder struct {
-	Parent, ParentNS string
-	Add              *lab.Vmac
-	Device, NS       string
+	Wire      string
+	Parent    string
+	ParentNS  string
+	ParentMAC [6]byte
+
+	Add  string // name of the vmac
+	NS   string
+	Mode uint8
+	MAC  [6]byte
 }
 
-// emulatorAnswer is what came of it.
+// emulatorAnswer is what the switch counts, and what went wrong.
 type emulatorAnswer struct {
-	Error    string
-	Counters lab.Counters
-	Drops    map[string]uint64 // since the start, by reason, of all parents
-	Wrong    []string          // equations of the ledger that don't hold
-}
-
-// newEmulator starts an emulator.
-func newEmulator() (lab.Driver, error) {
-	p, err := start(nil, "emulator", emulatorOrder{})
-	if err != nil {
-		return nil, err
-	}
-	return &emulator{p}, nil
+	Error string
+	Why   string // the backend
+	Port  dataplane.SwitchStats
+	Vmacs map[string]dataplane.VmacStats
 }
 
 func (e *emulator) Name() string { return "umacvlan" }
 
 func (e *emulator) Add(parent *lab.Device, v *lab.Vmac) error {
-	where := *v
-	where.NS = nil
-	_, err := e.call(emulatorOrder{Parent: parent.Name, ParentNS: parent.NS.Path(), Add: &where, NS: v.NS.Path()})
-	return err
+	if e.p == nil {
+		p, err := start(nil, "emulator", emulatorOrder{
+			Wire: e.wire, Parent: parent.Name, ParentNS: parent.NS.Path(), ParentMAC: [6]byte(parent.MAC),
+		})
+		if err != nil {
+			return err
+		}
+		e.p = p
+		if err := e.hear(&emulatorAnswer{}); err != nil {
+			return err
+		}
+	}
+	return e.call(emulatorOrder{Add: v.Name, NS: v.NS.Path(), Mode: uint8(v.Mode), MAC: [6]byte(v.MAC)}, &emulatorAnswer{})
 }
 
 func (e *emulator) Counters(d *lab.Device) (lab.Counters, error) {
-	a, err := e.call(emulatorOrder{Device: d.Name, NS: d.NS.Path()})
-	return a.Counters, err
+	var a emulatorAnswer
+	err := e.call(emulatorOrder{}, &a)
+	v := a.Vmacs[d.Name]
+	return lab.Counters{
+		RxPackets: v.RxPackets, RxBytes: v.RxBytes, RxErrors: v.RxErrors, RxDropped: v.RxDropped, Multicast: v.Multicast,
+		TxPackets: v.TxPackets, TxBytes: v.TxBytes, TxDropped: v.TxDropped,
+	}, err
 }
 
-// report returns what was dropped, and the equations that don't hold.
-func (e *emulator) report() (drops map[string]uint64, wrong []string, err error) {
-	a, err := e.call(emulatorOrder{})
-	return a.Drops, a.Wrong, err
-}
-
-func (e *emulator) Close() error { return e.p.stop() }
-
-func (e *emulator) call(o emulatorOrder) (a emulatorAnswer, err error) {
-	if err = e.p.tell(o); err == nil {
-		err = e.p.hear(patience, &a)
-	}
-	if err == nil && a.Error != "" {
-		err = errors.New(a.Error)
-	}
-	return a, err
-}
-
-// emulatorRole answers calls until there are no more. The first order is empty.
-func emulatorRole(in *json.Decoder, out *json.Encoder) error {
-	if path := os.Getenv(profileVariable); path != "" {
-		f, err := os.Create(path)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		if err := pprof.StartCPUProfile(f); err != nil {
-			return err
-		}
-		defer pprof.StopCPUProfile()
-	}
-	e := lab.NewEmulator()
-	var o emulatorOrder
-	if err := in.Decode(&o); err != nil {
-		return errors.Join(err, e.Close())
-	}
-	for {
-		o = emulatorOrder{}
-		if err := in.Decode(&o); err != nil {
-			if errors.Is(err, io.EOF) {
-				err = nil
-			}
-			return errors.Join(err, e.Close())
-		}
-		var a emulatorAnswer
-		if err := o.serve(e, &a); err != nil {
-			a.Error = err.Error()
-		}
-		if err := out.Encode(a); err != nil {
-			return errors.Join(err, e.Close())
-		}
-	}
-}
-
-func (o *emulatorOrder) serve(e *lab.Emulator, a *emulatorAnswer) error {
-	switch {
-	case o.Add != nil:
-		parent, err := namespace(o.ParentNS)
-		if err != nil {
-			return err
-		}
-		defer parent.Close()
-		if o.Add.NS, err = namespace(o.NS); err != nil {
-			return err
-		}
-		defer o.Add.NS.Close()
-		return e.Add(&lab.Device{Name: o.Parent, NS: parent}, o.Add)
-	case o.Device != "":
-		ns, err := namespace(o.NS)
-		if err != nil {
-			return err
-		}
-		defer ns.Close()
-		a.Counters, err = e.Counters(&lab.Device{Name: o.Device, NS: ns})
-		return err
-	default:
-		a.Drops = map[string]uint64{}
-		for _, l := range e.Engine.Ledgers() {
-			for _, counts := range []map[string]uint64{l.Frames, l.Sent, l.Copies} {
-				for reason := range classify.NumReasons {
-					if r := classify.Reason(reason); r.Dropped() {
-						a.Drops[r.Key()] += counts[r.Key()]
-					}
-				}
-			}
-		}
-		a.Wrong = e.Unbalanced()
+func (e *emulator) Close() error {
+	if e.p == nil {
 		return nil
 	}
+	return e.p.stop()
 }
 
-// namespace opens a namespace by its path.
-func namespace(path string) (ns *lab.NS, err error) {
-	n, err := control.OpenNamespace(path)
-	if err != nil {
-		return nil, err
-	}
-	defer n.Close()
-	err = n.Do(func() error {
-		ns, err = lab.Current()
+func (e *emulator) call(o emulatorOrder, a *emulatorAnswer) error {
+	if err := e.p.tell(o); err != nil {
 		return err
-	})
-	return ns, err
+	}
+	return e.hear(a)
 }
 
-// quiet waits until the driver's ledger balances and returns what it has
-// dropped so far; drivers without a ledger have dropped nothing that they know.
+func (e *emulator) hear(a *emulatorAnswer) error {
+	if err := e.p.hear(patience, a); err != nil {
+		return err
+	}
+	e.why = a.Why
+	if a.Error != "" {
+		return errors.New(a.Error)
+	}
+	return nil
+}
+
+// quiet waits until nothing is under way in the driver and its accounts balance,
+// and returns what it has dropped so far, by reason. The kernel's keeps none.
 func quiet(d lab.Driver) (map[string]uint64, error) {
 	e, ok := d.(*emulator)
 	if !ok {
 		return nil, nil
 	}
 	for end := time.Now().Add(2 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-		drops, wrong, err := e.report()
-		if err != nil || len(wrong) == 0 {
-			return drops, err
+		var a emulatorAnswer
+		if err := e.call(emulatorOrder{}, &a); err != nil {
+			return nil, err
+		}
+		wrong := unbalanced(&a.Port)
+		if wrong == nil {
+			return drops(&a.Port), nil
 		}
 		if time.Now().After(end) {
-			return drops, fmt.Errorf("the ledger does not balance: %v", wrong)
+			return nil, wrong
 		}
 	}
+}
+
+// unbalanced says which of the ledger's equations does not hold.
+func unbalanced(s *dataplane.SwitchStats) error {
+	sum := func(counts [classify.NumReasons]uint64) (n uint64) {
+		for _, c := range counts {
+			n += c
+		}
+		return n
+	}
+	switch {
+	case s.Wire.Packets != s.Wire.Received+s.Wire.Drops:
+		return fmt.Errorf("ledger: %d packets on the parent, %d received and %d lost", s.Wire.Packets, s.Wire.Received, s.Wire.Drops)
+	case s.Wire.Received != s.Seen || s.Seen != sum(s.Frames):
+		return fmt.Errorf("ledger: %d received, %d seen, %d accounted for", s.Wire.Received, s.Seen, sum(s.Frames))
+	case s.InQueue > 0:
+		return fmt.Errorf("ledger: %d copies still wait in the broadcast queue", s.InQueue)
+	case s.Planned != sum(s.Copies):
+		return fmt.Errorf("ledger: %d copies planned, %d accounted for", s.Planned, sum(s.Copies))
+	case s.Read != sum(s.Sent):
+		return fmt.Errorf("ledger: %d frames read, %d accounted for", s.Read, sum(s.Sent))
+	}
+	return nil
+}
+
+// lostOnParent names frames that the kernel could not store for the socket.
+const lostOnParent = "receive_queue_full"
+
+func drops(s *dataplane.SwitchStats) map[string]uint64 {
+	m := map[string]uint64{}
+	if s.Wire.Drops > 0 {
+		m[lostOnParent] = s.Wire.Drops
+	}
+	for _, counts := range [][classify.NumReasons]uint64{s.Frames, s.Copies, s.Sent} {
+		for reason, n := range counts {
+			if r := classify.Reason(reason); n > 0 && r.Dropped() {
+				m[r.Key()] += n
+			}
+		}
+	}
+	return m
 }
 
 // since returns what was added to b.

@@ -9,13 +9,13 @@ import (
 	"github.com/umacvlan/umacvlan/internal/lab"
 )
 
-// port is where TCP receivers listen.
-const port = 5201
+// tcpPort is where TCP receivers listen.
+const tcpPort = 5201
 
 // tcp sends one stream and returns the rate that the receiver saw, and the
 // bytes that it got in all.
 func (o *Options) tcp(from, to place) (s Sample, total uint64, err error) {
-	server := netip.AddrPortFrom(to.addr, port)
+	server := netip.AddrPortFrom(to.addr, tcpPort)
 	sink, err := start(to.NS, "tcp-sink", sinkOrder{server, o.Warmup})
 	if err != nil {
 		return s, 0, err

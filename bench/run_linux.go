@@ -21,8 +21,15 @@ func Kernel() Contender {
 	return Contender{"kernel macvlan", func() (lab.Driver, error) { return lab.Kernel(), nil }}
 }
 
-// Emulator is this project, in a process of its own.
-func Emulator() Contender { return Contender{"umacvlan", newEmulator} }
+// Emulator is this project, in a process of its own, on a backend of the parent
+// (dataplane.WireOptions); "" is the default one.
+func Emulator(wire string) Contender {
+	name := "umacvlan"
+	if wire != "" {
+		name += " wire=" + wire
+	}
+	return Contender{name, func() (lab.Driver, error) { return &emulator{wire: wire}, nil }}
+}
 
 // Options of a run.
 type Options struct {
@@ -48,7 +55,7 @@ func Full() Options {
 // returns. It needs root. Results before an error are returned with it.
 func Run(o Options, cases []Case) (results []Result, err error) {
 	if len(o.Contenders) == 0 {
-		o.Contenders = []Contender{Kernel(), Emulator()}
+		o.Contenders = []Contender{Kernel(), Emulator("")}
 	}
 	var beds []*bed
 	defer func() {

@@ -24,11 +24,11 @@ func TestKernelAgainstItself(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, r := range results {
-		if q := r.Ratio(1); q.Median < 0.5 || q.Median > 2 {
+		if q := r.Ratio(1); q.Median < 0.2 || q.Median > 5 { // other programs run too
 			t.Errorf("%s: %.2f", r.Case.Title, q)
 		}
 		if limit := float64(r.Case.Parent) / 1e9; limit > 0 {
-			if rate := r.Series[0].Spread().Median; rate > 1.1*limit || rate < 0.7*limit {
+			if rate := r.Series[0].Spread().Median; rate > 1.1*limit || rate < 0.5*limit {
 				t.Errorf("%s: %.2f Gbit/s through a parent of %.2f", r.Case.Title, rate, limit)
 			}
 		}
