@@ -48,7 +48,7 @@ func CompleteUnmarked(frame []byte) error {
 }
 
 // finish computes the transport checksum of f from scratch.
-func finish(f []byte, l *layers) {
+func finish(f []byte, l *offsets) {
 	off := l.csum() - l.l4
 	f[l.l4+off], f[l.l4+off+1] = 0, 0
 	complete(f[l.l4:l.end], off, pseudo(f, l))
@@ -65,7 +65,7 @@ func complete(b []byte, off int, init uint64) {
 }
 
 // pseudo is the sum of the pseudo-header of f.
-func pseudo(f []byte, l *layers) uint64 {
+func pseudo(f []byte, l *offsets) uint64 {
 	var tail [4]byte
 	tail[1] = protoTCP
 	if l.udp {

@@ -29,9 +29,9 @@ var (
 	errLength   = fmt.Errorf("%w: lengths in the IP or transport header", ErrHeader)
 )
 
-// layers says where the headers of a TCP or UDP frame are, as offsets from the
+// offsets says where the headers of a TCP or UDP frame are, as offsets from the
 // Ethernet header. All of them lie inside the frame, in rising order.
-type layers struct {
+type offsets struct {
 	l3, l4  int
 	payload int // first byte behind the TCP or UDP header
 	end     int // behind the TCP or UDP packet; what follows is padding
@@ -39,7 +39,7 @@ type layers struct {
 }
 
 // csum is the offset of the transport checksum.
-func (l *layers) csum() int {
+func (l *offsets) csum() int {
 	if l.udp {
 		return l.l4 + udpCsum
 	}
@@ -48,7 +48,7 @@ func (l *layers) csum() int {
 
 // parse finds the headers of an unfragmented TCP or UDP packet, behind VLAN
 // tags, IPv4 options and IPv6 extension headers.
-func parse(f []byte) (l layers, err error) {
+func parse(f []byte) (l offsets, err error) {
 	if len(f) < ethLen {
 		return l, errShort
 	}
@@ -98,7 +98,7 @@ func parse(f []byte) (l layers, err error) {
 	return l, nil
 }
 
-func (l *layers) ipv4(f []byte) (proto uint8, err error) {
+func (l *offsets) ipv4(f []byte) (proto uint8, err error) {
 	ip := f[l.l3:]
 	if len(ip) < 20 || ip[0]>>4 != 4 {
 		return 0, errLength
@@ -115,7 +115,7 @@ func (l *layers) ipv4(f []byte) (proto uint8, err error) {
 	return ip[9], nil
 }
 
-func (l *layers) ipv6(f []byte) (proto uint8, err error) {
+func (l *offsets) ipv6(f []byte) (proto uint8, err error) {
 	ip := f[l.l3:]
 	if len(ip) < 40 || ip[0]>>4 != 6 {
 		return 0, errLength

@@ -78,7 +78,7 @@ func Segment(raw, arena []byte, out [][]byte) (segs [][]byte, rest []byte, err e
 }
 
 // describes reports whether the GSO type is that of the frame.
-func (h Hdr) describes(l *layers) bool {
+func (h Hdr) describes(l *offsets) bool {
 	switch h.GSOType &^ GSOECN {
 	case GSOTCPv4:
 		return !l.udp && !l.v6
@@ -90,7 +90,7 @@ func (h Hdr) describes(l *layers) bool {
 
 // renumber makes the copied headers of segment i those of a packet of its own:
 // s.end is its length and offset where its payload was in the super-frame's.
-func (s *layers) renumber(g []byte, i int, last bool, offset int) {
+func (s *offsets) renumber(g []byte, i int, last bool, offset int) {
 	ip := g[s.l3:]
 	if s.v6 {
 		binary.BigEndian.PutUint16(ip[4:], uint16(s.end-s.l3-40))
