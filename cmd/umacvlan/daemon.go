@@ -1,0 +1,109 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/umacvlan/umacvlan/internal/control"
+)
+
+func (a *app) daemonCommand() *cobra.Command {
+	var level string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "daemon",
+		Short: "Answer umacvlan link, and move the frames",
+		Long: "daemon runs in the foreground and logs to stderr. It serves every network namespace.\n" +
+			"SIGTERM or Ctrl-C end it and leave nothing behind: the devices it made go with it.",
+		Example: "  umacvlan daemon &\n" +
+			"  umacvlan daemon --socket /tmp/umacvlan.sock --log-level debug",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			logger, err := newLogger(a.stderr, level, asJSON)
+			if err != nil {
+				return err
+			}
+			if err := checkPrivilege(daemonCapabilities); err != nil {
+				return err
+			}
+			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
+			defer stop()
+			return serve(ctx, a.opts.socket, logger)
+		},
+	}
+	a.socketFlag(cmd)
+	cmd.Flags().StringVar(&level, "log-level", "info", "debug, info, warn or error")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "log in JSON")
+	return cmd
+}
+
+// socketFlag lets --socket stand behind a verb too.
+func (a *app) socketFlag(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&a.opts.socket, "socket", a.opts.socket,
+		"the daemon's socket (default $UMACVLAN_SOCKET, else "+control.DefaultSocket+")")
+}
+
+func newLogger(w io.Writer, level string, asJSON bool) (*slog.Logger, error) {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(level)); err != nil {
+		return nil, fmt.Errorf("--log-level %q: not one of debug, info, warn, error", level)
+	}
+	o := &slog.HandlerOptions{Level: l}
+	if asJSON {
+		return slog.New(slog.NewJSONHandler(w, o)), nil
+	}
+	return slog.New(slog.NewTextHandler(w, o)), nil
+}
+
+// serve runs the engine and its server until ctx is done or one of them fails,
+// and returns when both have ended.
+func serve(ctx context.Context, socket string, logger *slog.Logger) error {
+	// Asked before anything is touched: a second daemon must not tidy up what
+	// the first is using.
+	if c, err := control.Dial(socket); err == nil {
+		defer c.Close()
+		return alreadyRunning(ctx, c)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	engine := control.NewEngine(control.EngineOptions{Logger: logger})
+	ended := make(chan error, 2)
+	go func() { ended <- engine.Run(ctx) }()
+	go func() {
+		ended <- control.Serve(ctx, engine, control.ServerOptions{
+			Socket:  socket,
+			Version: version(),
+			Logger:  logger,
+			Ready:   func(socket string) { logger.Info("ready", "socket", socket) },
+		})
+	}()
+	first := <-ended
+	asked := ctx.Err() != nil
+	cancel()
+	second := <-ended
+	for _, err := range []error{first, second} {
+		if err != nil && !errors.Is(err, context.Canceled) {
+			return err
+		}
+	}
+	if !asked {
+		return errors.New("the daemon ended by itself")
+	}
+	logger.Info("ended")
+	return nil
+}
+
+func alreadyRunning(ctx context.Context, c *control.Client) error {
+	s, err := c.Status(ctx)
+	if err != nil {
+		return err
+	}
+	return fmt.Errorf("a daemon answers at %s already, process %d; end it, or give this one another --socket", s.Socket, s.PID)
+}

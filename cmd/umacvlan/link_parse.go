@@ -1,0 +1,384 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/umacvlan/umacvlan/internal/control"
+)
+
+// linkCommand is one parsed "link …": a request to the daemon, a listing, or a
+// text that was asked for.
+type linkCommand struct {
+	request *control.LinkRequest
+	show    *showFilter
+	help    string
+}
+
+// showFilter says which vmacs "link show" lists.
+type showFilter struct {
+	dev      string
+	up, down bool
+	kind     string
+}
+
+// resolver answers what ip looks up while it reads a command line. Names of
+// devices are those of the namespace that the command is about.
+type resolver struct {
+	// device says whether a device of that name exists.
+	device func(name string) bool
+	// netns turns a name under /run/netns, a path or a process id into a path.
+	netns func(name string) (path string, ok bool)
+}
+
+// parseLink reads what follows "link" (do_iplink).
+func parseLink(args []string, r resolver) (linkCommand, error) {
+	if len(args) == 0 {
+		return linkCommand{show: &showFilter{}}, nil
+	}
+	verb, rest := args[0], args[1:]
+	for _, v := range []struct{ word, op string }{
+		{"add", "add"}, {"set", "set"}, {"change", "set"}, {"replace", "replace"}, {"delete", "delete"},
+	} {
+		if matches(verb, v.word) {
+			return parseModify(v.op, rest, r)
+		}
+	}
+	for _, word := range []string{"show", "lst", "list"} {
+		if matches(verb, word) {
+			return parseShow(rest, r)
+		}
+	}
+	if matches(verb, "help") {
+		return linkHelp(rest)
+	}
+	return linkCommand{}, malformed(`Command "%s" is unknown, try "umacvlan link help".`, verb)
+}
+
+func linkHelp(rest []string) (linkCommand, error) {
+	if len(rest) > 0 && (rest[0] == "macvlan" || rest[0] == "macvtap") {
+		return linkCommand{help: macvlanUsage(rest[0])}, nil
+	}
+	return linkCommand{}, malformed("%s", linkUsage)
+}
+
+// modify is a request being read.
+type modify struct {
+	words
+	resolver
+	req *control.LinkRequest
+
+	create             bool
+	name, dev          *string // as in iplink_parse they are compared as pointers
+	link               *string
+	addressLen         int
+	kind               *string
+	mtu, txqlen, netns bool // seen
+}
+
+// keyword is one entry of the grammar of iplink_parse.
+type keyword struct {
+	word string
+	// short: any beginning of the word will do.
+	short bool
+	read  func(*modify) error // nil: ip knows it, an emulated device does not
+}
+
+// linkKeywords stand in the order in which ip compares, which decides whose
+// abbreviation "a" or "t" is.
+var linkKeywords = []keyword{
+	{"up", false, func(m *modify) error { return m.setUp(true) }},
+	{"down", false, func(m *modify) error { return m.setUp(false) }},
+	{"name", false, (*modify).readName},
+	{"index", false, nil},
+	{"link", true, (*modify).readLink},
+	{"address", true, (*modify).readAddress},
+	{"broadcast", true, nil},
+	{"brd", false, nil},
+	{"txqueuelen", true, (*modify).readTxQLen},
+	{"qlen", false, (*modify).readTxQLen},
+	{"txqlen", true, (*modify).readTxQLen},
+	{"mtu", false, (*modify).readMTU},
+	{"inet", false, nil},
+	{"xdpgeneric", false, nil},
+	{"xdpdrv", false, nil},
+	{"xdpoffload", false, nil},
+	{"xdp", false, nil},
+	{"netns", false, (*modify).readNetns},
+	{"multicast", false, nil},
+	{"allmulticast", false, func(m *modify) (err error) { m.req.Allmulti, err = m.onOff("allmulticast"); return }},
+	{"promisc", false, func(m *modify) (err error) { m.req.Promisc, err = m.onOff("promisc"); return }},
+	{"trailers", false, nil},
+	{"arp", false, nil},
+	{"carrier", false, nil},
+	{"vf", false, nil},
+	{"master", true, nil},
+	{"vrf", false, nil},
+	{"nomaster", true, nil},
+	{"dynamic", true, nil},
+	{"type", true, (*modify).readType},
+	{"alias", true, (*modify).readAlias},
+	{"group", false, nil},
+	{"mode", false, nil},
+	{"state", false, nil},
+	{"numtxqueues", true, nil},
+	{"numrxqueues", true, nil},
+	{"addrgenmode", true, nil},
+	{"link-netns", true, nil},
+	{"link-netnsid", true, nil},
+	{"protodown", false, nil},
+	{"protodown_reason", false, nil},
+	{"gso_max_size", false, nil},
+	{"gso_max_segs", false, nil},
+	{"gro_max_size", false, nil},
+	{"gso_ipv4_max_size", false, nil},
+	{"gro_ipv4_max_size", false, nil},
+	{"parentdev", false, nil},
+}
+
+// parseModify mirrors iplink_modify.
+func parseModify(op string, args []string, r resolver) (linkCommand, error) {
+	m := &modify{
+		words:    words{list: args},
+		resolver: r,
+		req:      &control.LinkRequest{Op: op},
+		create:   op == "add" || op == "replace",
+	}
+	for m.kind == nil && m.more() {
+		if err := m.readKeyword(); err != nil {
+			return linkCommand{}, err
+		}
+		m.at++
+	}
+	if err := m.finish(); err != nil {
+		return linkCommand{}, err
+	}
+	if m.kind == nil {
+		if m.create {
+			return linkCommand{}, usageError(`Not enough information: "type" argument is required`)
+		}
+		return linkCommand{request: m.req}, nil
+	}
+	if err := m.readKind(); err != nil {
+		return linkCommand{}, err
+	}
+	return linkCommand{request: m.req}, nil
+}
+
+func (m *modify) readKeyword() error {
+	w := m.word()
+	for _, k := range linkKeywords {
+		if w != k.word && !(k.short && matches(w, k.word)) {
+			continue
+		}
+		if k.read == nil {
+			return m.notOurs(k.word)
+		}
+		return k.read(m)
+	}
+	if matches(w, "help") {
+		return malformed("%s", linkUsage)
+	}
+	return m.readDev()
+}
+
+func (m *modify) notOurs(word string) error {
+	if word == "mode" {
+		return usageError(`umacvlan: "mode" belongs behind the type: type macvlan mode MODE`)
+	}
+	return usageError(`umacvlan: "%s" is nothing that umacvlan sets; once the device exists try: ip link set dev NAME %s ...`, word, word)
+}
+
+func (m *modify) readDev() error {
+	if m.word() == "dev" {
+		if _, err := m.next(); err != nil {
+			return err
+		}
+	}
+	if m.dev != m.name {
+		return duparg2("dev", m.word())
+	}
+	// check_altifname: a name that is too long for a device may be an
+	// alternative one; the kernel has the last word.
+	if w := m.word(); w == "" || len(w) >= 128 {
+		return invarg(`"dev" not a valid ifname`, w)
+	}
+	m.dev = m.ptr()
+	return nil
+}
+
+func (m *modify) readName() error {
+	w, err := m.next()
+	if err != nil {
+		return err
+	}
+	if m.name != nil {
+		return duparg("name", w)
+	}
+	if !checkIfname(w) {
+		return invarg(`"name" not a valid ifname`, w)
+	}
+	m.name = m.ptr()
+	if m.dev == nil {
+		m.dev = m.name
+	}
+	return nil
+}
+
+func (m *modify) setUp(up bool) error {
+	m.req.Up = &up
+	return nil
+}
+
+func (m *modify) readAddress() error {
+	w, err := m.next()
+	if err != nil {
+		return err
+	}
+	addr, err := parseLLAddr(w, maxLLAddr)
+	if err != nil {
+		return err
+	}
+	m.addressLen = len(addr)
+	s := formatLLAddr(addr)
+	m.req.Address = &s
+	return nil
+}
+
+func (m *modify) readLink() error {
+	if _, err := m.next(); err != nil {
+		return err
+	}
+	m.link = m.ptr()
+	return nil
+}
+
+func (m *modify) readTxQLen() error { return m.once("txqueuelen", &m.txqlen, &m.req.TxQLen) }
+func (m *modify) readMTU() error    { return m.once("mtu", &m.mtu, &m.req.MTU) }
+
+// once reads an int that may be given once. Netlink carries it as a u32, so a
+// negative one reaches the kernel as something large, and is refused there.
+func (m *modify) once(key string, seen *bool, to **uint32) error {
+	w, err := m.next()
+	if err != nil {
+		return err
+	}
+	// ip compares with -1, and so takes a second one after a -1.
+	if *seen {
+		return duparg(key, w)
+	}
+	v, err := parseS32(w)
+	if err != nil {
+		return invarg(fmt.Sprintf(`Invalid "%s" value`, key), w)
+	}
+	u := uint32(v)
+	*seen, *to = v != -1, &u
+	return nil
+}
+
+func (m *modify) readNetns() error {
+	w, err := m.next()
+	if err != nil {
+		return err
+	}
+	if m.netns {
+		return duparg("netns", w)
+	}
+	path, ok := m.resolver.netns(w)
+	if !ok {
+		return invarg(`Invalid "netns" value`, w)
+	}
+	m.netns, m.req.ToNetns = true, &path
+	return nil
+}
+
+func (m *modify) onOff(key string) (*bool, error) {
+	w, err := m.next()
+	if err != nil {
+		return nil, err
+	}
+	on := w == "on"
+	if !on && w != "off" {
+		return nil, usageError(`Error: argument of "%s" must be "on" or "off", not "%s"`, key, w)
+	}
+	return &on, nil
+}
+
+func (m *modify) readAlias() error {
+	w, err := m.next()
+	if err != nil {
+		return err
+	}
+	if len(w) >= 256 {
+		return invarg("alias too long", w)
+	}
+	m.req.Alias = &w
+	return nil
+}
+
+func (m *modify) readType() error {
+	if _, err := m.next(); err != nil {
+		return err
+	}
+	m.kind = m.ptr()
+	return nil
+}
+
+// finish is what iplink_parse does once it has read the last word.
+func (m *modify) finish() error {
+	switch {
+	case m.name == nil:
+		m.name = m.dev
+	case m.dev == nil || *m.name == *m.dev:
+		m.dev = m.name
+	}
+	if m.create {
+		if m.name != m.dev {
+			return malformed(`both "name" and "dev" cannot be used when creating devices.`)
+		}
+		if m.link != nil {
+			if !m.device(*m.link) {
+				return nodev(*m.link)
+			}
+			m.req.Parent = *m.link
+		}
+		if m.name != nil {
+			m.req.Name = *m.name
+		}
+		return nil
+	}
+	if m.dev == nil {
+		return malformed(`Not enough information: "dev" argument is required.`)
+	}
+	if !m.device(*m.dev) {
+		return nodev(*m.dev)
+	}
+	if m.addressLen != 0 && m.addressLen != 6 {
+		return usageError("Invalid address length %d - must be 6 bytes", m.addressLen)
+	}
+	// "link" is not looked at: neither ip nor the kernel moves a vmac to
+	// another parent, and both say nothing.
+	m.req.Name = *m.dev
+	if m.name != m.dev {
+		m.req.NewName = m.name
+	}
+	return nil
+}
+
+// readKind reads what follows "type KIND".
+func (m *modify) readKind() error {
+	m.req.Kind = *m.kind
+	if m.req.Kind == "macvlan" || m.req.Kind == "macvtap" {
+		if !m.more() {
+			return nil
+		}
+		data, err := parseMacvlan(m.req.Kind, m.list[m.at:])
+		m.req.Data = data
+		return err
+	}
+	if m.more() && matches(m.word(), "help") {
+		return malformed("%s", linkUsage)
+	}
+	// The options of other kinds are not ours to read; the request as a whole
+	// is refused before they would matter.
+	return nil
+}

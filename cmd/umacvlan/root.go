@@ -1,0 +1,85 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+)
+
+// commands lists the verbs. A new one is a file with a function here.
+func (a *app) commands() []*cobra.Command {
+	return []*cobra.Command{
+		a.linkCommand(),
+		a.daemonCommand(),
+		a.runCommand(),
+		a.ledgerCommand(),
+		a.statusCommand(),
+		a.versionCommand(),
+		a.manCommand(),
+	}
+}
+
+// dispatch reads the options in front of the verb and hands over to it.
+func (a *app) dispatch(args []string) error {
+	opts, args, err := parseOptions(args)
+	if err != nil {
+		return err
+	}
+	a.opts = opts
+	root := a.rootCommand()
+	switch {
+	case opts.version:
+		args = []string{"version"}
+	case opts.help:
+		args = []string{"--help"}
+	case opts.batch != "":
+		return a.batch(root.Context(), opts.batch)
+	case len(args) == 0 && opts.human && opts == (options{human: true, linkOnly: opts.linkOnly}):
+		args = []string{"--help"} // -h alone is what people type for help
+	case len(args) > 0 && matches(args[0], "link"):
+		args = append([]string{"link"}, args[1:]...)
+	case len(args) > 0 && opts.linkOnly != "":
+		return usageError(`umacvlan: option %s goes with "link", not with %q`, opts.linkOnly, args[0])
+	case len(args) > 0 && opts.json:
+		args = append([]string{args[0], "--json"}, args[1:]...)
+	}
+	root.SetArgs(args)
+	return root.Execute()
+}
+
+func (a *app) rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "umacvlan",
+		Short:         "macvlan in user space, for kernels that have none",
+		Example:       rootExample,
+		Long:          rootLong,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.SetIn(a.stdin)
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
+	root.SetContext(context.Background())
+	root.AddCommand(a.commands()...)
+	return root
+}
+
+const rootLong = `umacvlan makes macvlan devices on kernels that have no macvlan: many MAC addresses
+on one network card, each a device of its own, in the modes private, vepa, bridge,
+passthru and source.`
+
+const rootExample = `  See it work, without a network card and without configuration:
+      umacvlan demo
+
+  In the foreground, until Ctrl-C:
+      umacvlan run --parent eth0 vmac0 mode bridge
+
+  As with ip, with a daemon that does the work:
+      umacvlan daemon &
+      umacvlan link add link eth0 name vmac0 type macvlan mode bridge
+      ip link set vmac0 up
+      umacvlan -d link show
+
+  Options of "link" stand in front of it, as with ip: -d[etails] -s[tatistics] -j[son]
+  -p[retty] -br[ief] -o[neline] -c[olor] -h[uman] -iec -n[etns] NAME -b[atch] FILE
+  -force -V[ersion]; every verb takes --socket PATH there.`
