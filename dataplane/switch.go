@@ -209,8 +209,10 @@ func (s *Switch) reaper(ctx context.Context) {
 // closeRetired closes what every data thread has let go of and returns how many
 // vmacs still wait.
 func (s *Switch) closeRetired() int {
-	oldest := min(s.rx.epoch.oldest(), s.tx.epoch.oldest(), s.bc.epoch.oldest())
 	s.mu.Lock()
+	// Read the epochs only now: a thread that was parked before the last Swap may
+	// since have entered the snapshot which that replaced.
+	oldest := min(s.rx.epoch.oldest(), s.tx.epoch.oldest(), s.bc.epoch.oldest())
 	var free []*Vmac
 	keep := s.retired[:0]
 	for _, r := range s.retired {
