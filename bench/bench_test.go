@@ -4,6 +4,7 @@ package bench
 
 import (
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/umacvlan/umacvlan/internal/lab"
@@ -24,11 +25,21 @@ func need(tb testing.TB) {
 	lab.Need(tb, lab.NeedMacvlan)
 }
 
+// options are Quick unless UMACVLAN_BENCH=full. UMACVLAN_BENCH_ALSO names test
+// binaries of other builds that take part: "name=path,…".
 func options() Options {
+	o := Quick()
 	if os.Getenv("UMACVLAN_BENCH") == "full" {
-		return Full()
+		o = Full()
 	}
-	return Quick()
+	o.Contenders = []Contender{Kernel(), Emulator("")}
+	if also := os.Getenv("UMACVLAN_BENCH_ALSO"); also != "" {
+		for name := range strings.SplitSeq(also, ",") {
+			name, exe, _ := strings.Cut(name, "=")
+			o.Contenders = append(o.Contenders, EmulatorFrom(name, exe))
+		}
+	}
+	return o
 }
 
 // BenchmarkForwarding compares with kernel macvlan and prints a table at the
@@ -50,6 +61,9 @@ func BenchmarkForwarding(b *testing.B) {
 			b.ReportMetric(r[0].Series[0].Spread().Median, "kernel-"+c.Unit)
 			b.ReportMetric(r[0].Series[1].Spread().Median, c.Unit)
 			b.ReportMetric(r[0].Ratio(1).Median, "ratio")
+			for i, s := range r[0].Series[2:] {
+				b.ReportMetric(r[0].Ratio(2+i).Median, s.Contender+"-ratio")
+			}
 		})
 	}
 	if err := WriteTable(os.Stdout, table); err != nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"time"
 
 	"github.com/umacvlan/umacvlan/classify"
@@ -16,6 +17,7 @@ import (
 // devices; the data path is the one that the daemon runs.
 type emulator struct {
 	wire string // backend, "" is the default
+	exe  string // another program than the running one, or ""
 	p    *process
 	why  string // which backend it became
 }
@@ -46,7 +48,14 @@ func (e *emulator) Name() string { return "umacvlan" }
 
 func (e *emulator) Add(parent *lab.Device, v *lab.Vmac) error {
 	if e.p == nil {
-		p, err := start(nil, "emulator", emulatorOrder{
+		if e.exe == "" {
+			exe, err := os.Executable()
+			if err != nil {
+				return err
+			}
+			e.exe = exe
+		}
+		p, err := startFrom(e.exe, nil, "emulator", emulatorOrder{
 			Wire: e.wire, Parent: parent.Name, ParentNS: parent.NS.Path(), ParentMAC: [6]byte(parent.MAC),
 		})
 		if err != nil {

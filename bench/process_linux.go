@@ -71,6 +71,11 @@ func start(ns *lab.NS, role string, order any) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
+	return startFrom(exe, ns, role, order)
+}
+
+// startFrom is start with another program than the running one.
+func startFrom(exe string, ns *lab.NS, role string, order any) (*process, error) {
 	p := &process{role: role, cmd: exec.Command(exe)}
 	theirIn, ourIn, err := os.Pipe()
 	if err != nil {

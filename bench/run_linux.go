@@ -31,6 +31,12 @@ func Emulator(wire string) Contender {
 	return Contender{name, func() (lab.Driver, error) { return &emulator{wire: wire}, nil }}
 }
 
+// EmulatorFrom is another build of this project: exe is a program that calls
+// RunChild, such as a test binary of this package from another commit.
+func EmulatorFrom(name, exe string) Contender {
+	return Contender{name, func() (lab.Driver, error) { return &emulator{exe: exe}, nil }}
+}
+
 // Options of a run.
 type Options struct {
 	Contenders  []Contender   // the first is the baseline; nil is Kernel and Emulator

@@ -93,13 +93,13 @@ func tcpSink(in *json.Decoder, out *json.Encoder) error {
 			from, skipped = last, r.Total
 		}
 	}
-	if from.IsZero() { // it stalled, and came to its end before the warm-up's
-		from = first
+	if r.Total == 0 {
+		return errors.New("nothing was received")
+	}
+	if from.IsZero() || skipped == r.Total { // it stalled when the counting began
+		from, skipped = first, 0
 	}
 	r.Counted, r.Took = r.Total-skipped, time.Since(from)
-	if r.Counted == 0 {
-		return fmt.Errorf("received %d bytes, and nothing after the first %v", r.Total, o.Warmup)
-	}
 	return out.Encode(r)
 }
 
