@@ -84,15 +84,14 @@ func (f filterSet) program(dropOutgoing bool) (prog []insn, full bool) {
 		insn{opLoadByte, 0, 0, 0},
 		insn{opJumpSet, 0, 1, 1},
 		insn{opReturn, 0, 0, passAll})
-	var src []insn
-	if len(f.src) > 0 {
-		src = append(loadKey(6), search(keys(f.src), 0)...)
-	}
 	if len(f.dst) > 0 {
 		prog = append(prog, loadKey(0)...)
-		prog = append(prog, search(keys(f.dst), len(src))...)
+		prog = append(prog, search(keys(f.dst), 0)...)
 	}
-	prog = append(prog, src...)
+	if len(f.src) > 0 {
+		prog = append(prog, loadKey(6)...)
+		prog = append(prog, search(keys(f.src), 0)...)
+	}
 	prog = append(prog, insn{opReturn, 0, 0, 0})
 	if len(prog) > maxInsns {
 		return append(prog[:head], insn{opReturn, 0, 0, passAll}), true

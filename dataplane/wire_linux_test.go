@@ -16,7 +16,7 @@ func TestWires(t *testing.T) {
 		{"mmsg", dataplane.WireOptions{Backend: dataplane.BackendMmsg}},
 		{"ring, no header", dataplane.WireOptions{Backend: dataplane.BackendRing, NoHeader: true}},
 		{"mmsg, no header", dataplane.WireOptions{Backend: dataplane.BackendMmsg, NoHeader: true}},
-		{"ring of 64", dataplane.WireOptions{Backend: dataplane.BackendRing, Slots: 64}},
+		{"ring of 128", dataplane.WireOptions{Backend: dataplane.BackendRing, Slots: 128}},
 		{"ring, small buffer", dataplane.WireOptions{Backend: dataplane.BackendRing, ReceiveBuffer: 200_000}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -38,7 +38,7 @@ const (
 	// A block is what the kernel allocates in one piece.
 	ringBlock = 64 << 10
 
-	minSlots  = 64
+	minSlots  = 2 * ringBatch // half of them may be borrowed
 	smallSlot = 2048
 	largeSlot = 128 << 10
 )
@@ -48,8 +48,8 @@ func newRingWire(s *socket, o WireOptions) (*ringWire, error) {
 	if r.slots == 0 {
 		r.slots = defaultSlots
 	}
-	if r.slots < 2 || r.slots&(r.slots-1) != 0 {
-		return nil, fmt.Errorf("ring of %d slots: not a power of two", r.slots)
+	if r.slots < minSlots || r.slots&(r.slots-1) != 0 {
+		return nil, fmt.Errorf("ring of %d slots: not a power of two from %d on", r.slots, minSlots)
 	}
 	// Jumbo frames are ordinary frames on such a parent, so their slots are
 	// made to fit.

@@ -62,7 +62,7 @@ func Namespace(t *testing.T) {
 // SendHost use the namespace of the test's thread.
 type veth struct {
 	nl        *netlink.Handle
-	near      netlink.Link
+	near, end netlink.Link
 	far, host int // raw sockets at the far end, and on the parent
 	iov       []byte
 	oob       [64]byte
@@ -81,17 +81,16 @@ func newVeth(t *testing.T) *veth {
 		t.Fatalf("add veth: %v", err)
 	}
 	v := &veth{nl: nl, iov: make([]byte, dataplane.MaxRaw)}
-	far, err := nl.LinkByName("far0")
-	if err != nil {
+	if v.end, err = nl.LinkByName("far0"); err != nil {
 		t.Fatal(err)
 	}
 	if v.near, err = nl.LinkByName(Parent); err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(nl.LinkSetUp(far), nl.LinkSetUp(v.near)); err != nil {
+	if err := errors.Join(nl.LinkSetUp(v.end), v.SetUp(true)); err != nil {
 		t.Fatal(err)
 	}
-	v.far = rawSocket(t, far.Attrs().Index, unix.ETH_P_ALL)
+	v.far = rawSocket(t, v.end.Attrs().Index, unix.ETH_P_ALL)
 	v.host = rawSocket(t, v.near.Attrs().Index, 0)
 	return v
 }
@@ -177,10 +176,37 @@ func retag(raw []byte, tpid, tci uint16) []byte {
 func (v *veth) Discard() { unix.Read(v.far, v.iov) }
 
 func (v *veth) SetUp(up bool) error {
-	if up {
-		return v.nl.LinkSetUp(v.near)
+	if !up {
+		return v.nl.LinkSetDown(v.near)
 	}
-	return v.nl.LinkSetDown(v.near)
+	if err := v.nl.LinkSetUp(v.near); err != nil {
+		return err
+	}
+	// Until the kernel has noticed the carrier, a veth drops what it is given.
+	for range 300 {
+		ready := true
+		for _, l := range []netlink.Link{v.near, v.end} {
+			l, err := v.nl.LinkByIndex(l.Attrs().Index)
+			if err != nil {
+				return err
+			}
+			ready = ready && l.Attrs().OperState == netlink.OperUp
+		}
+		if ready {
+			return nil
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return errors.New("no carrier after 3 s")
+}
+
+func (v *veth) Shape(rate uint64) error {
+	return v.nl.QdiscAdd(&netlink.Tbf{
+		QdiscAttrs: netlink.QdiscAttrs{
+			LinkIndex: v.near.Attrs().Index, Handle: netlink.MakeHandle(1, 0), Parent: netlink.HANDLE_ROOT,
+		},
+		Rate: rate / 8, Limit: 64 << 20, Buffer: 10_000,
+	})
 }
 
 func (v *veth) Delete() error { return v.nl.LinkDel(v.near) }

@@ -34,6 +34,9 @@ type Device interface {
 	// past the Wire.
 	SendHost(raw []byte) error
 
+	// Shape gives the parent a queue that empties at so many bits per second.
+	Shape(rate uint64) error
+
 	SetUp(up bool) error
 	Delete() error
 	Promiscuity() (int, error)
