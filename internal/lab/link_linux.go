@@ -1,12 +1,9 @@
 package lab
 
 import (
-	"bytes"
 	"fmt"
 	"net"
 	"os"
-	"strconv"
-	"strings"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
@@ -54,6 +51,9 @@ func (d *Device) Up() error { return d.link("bring up", netlink.LinkSetUp) }
 
 // Down is "ip link set down".
 func (d *Device) Down() error { return d.link("bring down", netlink.LinkSetDown) }
+
+// Delete is "ip link del".
+func (d *Device) Delete() error { return d.link("delete", netlink.LinkDel) }
 
 // SetMTU is "ip link set mtu", in bytes without the Ethernet header.
 func (d *Device) SetMTU(mtu int) error {
@@ -212,25 +212,4 @@ func addMacvlan(parent *Device, v *Vmac) error {
 		}
 		return nil
 	})
-}
-
-// subscribers returns how many references a device's multicast list holds for
-// mac (the fifth column of /proc/net/dev_mcast has the address, the third the
-// count).
-func (d *Device) subscribers(mac net.HardwareAddr) (n int, err error) {
-	err = d.NS.Do(func() error {
-		b, err := os.ReadFile("/proc/thread-self/net/dev_mcast")
-		if err != nil {
-			return err
-		}
-		for line := range bytes.Lines(b) {
-			f := strings.Fields(string(line))
-			if len(f) == 5 && f[1] == d.Name && f[4] == fmt.Sprintf("%x", []byte(mac)) {
-				n, err = strconv.Atoi(f[2])
-				return err
-			}
-		}
-		return nil
-	})
-	return n, err
 }

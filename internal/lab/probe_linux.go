@@ -1,10 +1,12 @@
 package lab
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/umacvlan/umacvlan/classify"
@@ -133,6 +135,11 @@ func vlanAux(oob []byte) (tci, tpid uint16) {
 	return 0, 0
 }
 
+// Has reports whether the probe has seen exactly this frame.
+func (p *Probe) Has(frame []byte) bool {
+	return slices.ContainsFunc(p.Seen, func(s Seen) bool { return bytes.Equal(s.Frame(), frame) })
+}
+
 // Reset forgets what has been seen.
 func (p *Probe) Reset() { p.Seen = p.Seen[:0] }
 
@@ -214,3 +221,19 @@ func (i *Injector) Join(index int, group net.HardwareAddr) error {
 
 // Close ends the injector and its group memberships.
 func (i *Injector) Close() error { return unix.Close(i.fd) }
+
+// buildFrame makes a frame of the given length, cut short if its headers are
+// longer; each tag is TPID<<16 | TCI. The payload tells frames of different seq
+// apart.
+func buildFrame(dst, src net.HardwareAddr, tags []uint32, etherType uint16, seq uint32, length int) []byte {
+	b := append(append([]byte(nil), dst...), src...)
+	for _, t := range tags {
+		b = binary.BigEndian.AppendUint32(b, t)
+	}
+	b = binary.BigEndian.AppendUint16(b, etherType)
+	b = binary.BigEndian.AppendUint32(b, seq)
+	for len(b) < length {
+		b = append(b, byte(len(b)*7+int(seq)))
+	}
+	return b[:length]
+}
