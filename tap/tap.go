@@ -60,12 +60,11 @@ func Create(c Config) (*Device, error) { return create(c) }
 // says what to do about it.
 func Probe() error { return probe() }
 
-// FromFD makes a Device of an attached queue that was given up by another
-// Device's owner, and owns fd. plain says that the queue has no virtio header; for a real
-// TAP that disagrees it returns EINVAL. fd may also be one end of a
-// SOCK_SEQPACKET pair: Read and Write then work as on a TAP, IsUp says true
-// until the other end is closed, and everything else fails with ENOTTY. On an
-// error fd is still the caller's.
+// FromFD makes a Device of an attached queue that somebody else has given up,
+// and owns fd. plain says that the queue has no virtio header; for a real TAP of
+// the other kind it returns EINVAL. fd may also be one end of a SOCK_SEQPACKET
+// pair: Read and Write then work as on a TAP, IsUp says true until the other end
+// is closed, and everything else fails. On an error fd is still the caller's.
 func FromFD(fd int, plain bool) (*Device, error) { return fromFD(fd, plain) }
 
 // FD returns the descriptor, for polling. Readable means that Read has a frame,
