@@ -32,10 +32,10 @@ func (t *Table) Egress(from int, frame []byte, m Meta, dst []Copy) ([]Copy, Verd
 	if slot == 0 || t.modes[vmacOf(slot)] != Bridge {
 		return dst, Verdict{Reason: ToWire, Wire: true}
 	}
-	if isVLAN(src) && len(frame) < minTagged {
-		return dst, Verdict{Reason: VLANTruncated}
+	dst, v := t.Ingress(frame, Meta{Type: t.parentType(to)}, dst)
+	if v.Reason == VLANTruncated {
+		return dst, v
 	}
-	dst, _ = t.receiveUnicast(to, MAC(src&macMask), t.parentType(to), dst)
 	return dst, Verdict{Reason: ToLocal}
 }
 

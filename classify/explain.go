@@ -193,26 +193,24 @@ func (x *explainer) handleGroup() Verdict {
 
 // forwardSource reports whether a nodst list took the frame.
 func (x *explainer) forwardSource() bool {
-	s := (*sourceSlot)(nil)
-	if len(x.t.sources.slots) != 0 {
-		s = x.t.sources.find(x.Src)
-	}
-	if s == nil {
+	i := x.t.sources.find(x.Src)
+	if i < 0 {
 		x.step(1, "macvlan_forward_source", "no source list names %v", x.Src)
 		return false
 	}
 	n := len(x.Copies)
-	x.Copies = x.t.forwardSource(s, x.To, x.Type, x.Copies)
+	var nodst bool
+	x.Copies, nodst = x.t.forwardSource(i, x.To, x.Type, x.Copies)
 	for _, c := range x.Copies[n:] {
 		x.step(1, "macvlan_forward_source", "%s lists %v: a copy, as type %v", x.t.vmacs[c.Vmac].name, x.Src, c.Type)
 	}
-	if s.nodst {
+	if nodst {
 		x.rest = Withheld
 		x.step(1, "macvlan_forward_source", "a list that names %v has nodst: nobody else gets the frame, the parent's stack neither", x.Src)
 	} else if n == len(x.Copies) {
 		x.step(1, "macvlan_forward_source", "only down vmacs list %v: no copy", x.Src)
 	}
-	return s.nodst
+	return nodst
 }
 
 func (x *explainer) broadcast(depth int, sender int32, mask Mode, pause bool, frameLen uint32) Reason {

@@ -23,10 +23,11 @@ func (f *groupFilter) set(bit uint8)      { f[bit>>6] |= 1 << (bit & 63) }
 func (f *groupFilter) has(bit uint8) bool { return f[bit>>6]>>(bit&63)&1 != 0 }
 
 // macHash finds the up vmac that owns an address: open addressing, a power of
-// two of slots, at most half of them taken. A slot is the address in the low 48
-// bits, the vmac's number above, and 0 if free. No vmac has a group address, so
-// the address's lowest bit is free to say "takes nothing by destination" (source
-// mode): a unicast frame is decided with one load.
+// two of slots, at most a quarter of them taken, so that the first one nearly
+// always settles it. A slot is the address in the low 48 bits, the vmac's number
+// above, and 0 if free. No vmac has a group address, so the address's lowest bit
+// is free to say "takes nothing by destination" (source mode): a unicast frame
+// is decided with one load.
 type macHash struct {
 	slots []uint64
 	mul   uint64
@@ -44,11 +45,11 @@ var multipliers = [...]uint64{0x9E3779B97F4A7C15, 0xD1342543DE82EF95, 0xAF251AF3
 
 // longestProbe is how far a slot may be from where its hash points before
 // another multiplier is tried.
-const longestProbe = 24
+const longestProbe = 16
 
 func newMACHash(slots []uint64) macHash {
 	bits := uint8(1)
-	for 1<<bits < 2*len(slots) {
+	for 1<<bits < 4*len(slots) {
 		bits++
 	}
 	var best macHash
@@ -69,11 +70,17 @@ func newMACHash(slots []uint64) macHash {
 	return best
 }
 
+// insert takes the first free slot from where the hash points. There is no
+// wrapping round: a run that reaches the end makes the table longer, and the end
+// is as good as a free slot.
 func (h *macHash) insert(slot uint64) (probe int) {
 	i := (slot & macMask &^ notByDst) * h.mul >> h.shift
-	for h.slots[i] != 0 {
-		i = (i + 1) & uint64(len(h.slots)-1)
+	for i < uint64(len(h.slots)) && h.slots[i] != 0 {
+		i++
 		probe++
+	}
+	if i == uint64(len(h.slots)) {
+		h.slots = append(h.slots, 0)
 	}
 	h.slots[i] = slot
 	return probe
@@ -83,31 +90,28 @@ func (h *macHash) insert(slot uint64) (probe int) {
 // be a group address.
 func (h *macHash) lookup(m MAC) uint64 {
 	slots := h.slots
-	i := uint64(m) * h.mul >> h.shift
-	for {
-		if i >= uint64(len(slots)) {
-			i = 0
-		}
-		s := slots[i]
-		if s == 0 || (s^uint64(m))&(macMask&^notByDst) == 0 {
+	for i := uint64(m) * h.mul >> (h.shift & 63); i < uint64(len(slots)); i++ {
+		if s := slots[i]; s == 0 || (s^uint64(m))&(macMask&^notByDst) == 0 {
 			return s
 		}
-		i++
 	}
+	return 0
 }
 
 // vmacOf is the vmac's number in a slot that lookup returned.
 func vmacOf(slot uint64) int32 { return int32(slot >> 48) }
 
-// sourceHash finds the source-list entries that name an address.
+// sourceHash finds the source-list entries that name an address, in the way of
+// macHash. Most frames come from nobody listed and read one key.
 type sourceHash struct {
-	slots []sourceSlot // empty if nothing is listed
+	keys  []MAC // empty if nothing is listed, an element 0 if free
+	lists []sourceList
 	refs  []sourceRef
 	shift uint8
 }
 
-type sourceSlot struct {
-	mac        MAC
+// sourceList is what the key of the same number stands for.
+type sourceList struct {
 	start, end uint32 // the entries, in refs
 	nodst      bool   // any of them, of a down vmac too, has the flag
 }
@@ -118,21 +122,28 @@ type sourceRef struct {
 	vmac int32
 }
 
-// find returns the slot of m, nil if nobody lists it.
-func (h *sourceHash) find(m MAC) *sourceSlot {
-	slots := h.slots
+// find returns the number of m's key, -1 if nobody lists it.
+func (h *sourceHash) find(m MAC) int {
+	keys := h.keys
+	for i := uint64(m) * multipliers[0] >> (h.shift & 63); i < uint64(len(keys)); i++ {
+		if keys[i] == 0 {
+			break
+		}
+		if keys[i] == m {
+			return int(i)
+		}
+	}
+	return -1
+}
+
+// insert is macHash.insert.
+func (h *sourceHash) insert(m MAC, l sourceList) {
 	i := uint64(m) * multipliers[0] >> h.shift
-	for {
-		if i >= uint64(len(slots)) {
-			i = 0
-		}
-		s := &slots[i]
-		if s.mac == 0 {
-			return nil
-		}
-		if s.mac == m {
-			return s
-		}
+	for i < uint64(len(h.keys)) && h.keys[i] != 0 {
 		i++
 	}
+	if i == uint64(len(h.keys)) {
+		h.keys, h.lists = append(h.keys, 0), append(h.lists, sourceList{})
+	}
+	h.keys[i], h.lists[i] = m, l
 }

@@ -34,13 +34,29 @@ func (t *Table) Ingress(frame []byte, m Meta, dst []Copy) ([]Copy, Verdict) {
 	}
 	to := MAC(binary.LittleEndian.Uint64(frame) & macMask)
 	from := binary.LittleEndian.Uint64(frame[6:14])
-	if isVLAN(from) && len(frame) < minTagged {
+	if len(frame) < minTagged && isVLAN(from) {
 		return dst, Verdict{Reason: VLANTruncated}
 	}
 	if to.IsGroup() {
 		return t.receiveGroup(frame, to, from, m.Type, dst)
 	}
-	return t.receiveUnicast(to, MAC(from&macMask), m.Type, dst)
+	if i := t.sources.find(MAC(from & macMask)); i >= 0 {
+		var nodst bool
+		if dst, nodst = t.forwardSource(i, to, m.Type, dst); nodst {
+			return dst, Verdict{Reason: SourceOnly}
+		}
+	}
+	if t.passthru >= 0 {
+		return t.receivePassthru(dst)
+	}
+	slot := t.hash.lookup(to)
+	if slot == 0 {
+		return dst, Verdict{Reason: NoOwner, Host: true}
+	}
+	if slot&notByDst != 0 {
+		return dst, Verdict{Reason: SourceMode, Host: true}
+	}
+	return append(dst, Copy{Vmac: vmacOf(slot), Path: Direct, Type: TypeHost}), Verdict{Reason: Unicast}
 }
 
 func isVLAN(from uint64) bool { return from>>48 == type8021Q || from>>48 == type8021AD }
@@ -54,42 +70,22 @@ func isPause(frame []byte, from uint64) bool {
 	return from>>48 == typePause
 }
 
-// receiveUnicast is the second half of macvlan_handle_frame.
-func (t *Table) receiveUnicast(to, from MAC, typ PacketType, dst []Copy) ([]Copy, Verdict) {
-	if len(t.sources.slots) != 0 {
-		if s := t.sources.find(from); s != nil {
-			dst = t.forwardSource(s, to, typ, dst)
-			if s.nodst {
-				return dst, Verdict{Reason: SourceOnly}
-			}
-		}
+// receivePassthru gives any unicast to the port's only vmac.
+func (t *Table) receivePassthru(dst []Copy) ([]Copy, Verdict) {
+	if !t.up[t.passthru] {
+		return dst, Verdict{Reason: VmacDown}
 	}
-	if t.passthru >= 0 {
-		if !t.up[t.passthru] {
-			return dst, Verdict{Reason: VmacDown}
-		}
-		return append(dst, Copy{Vmac: t.passthru, Path: Direct, Type: TypeHost}), Verdict{Reason: Unicast}
-	}
-	slot := t.hash.lookup(to)
-	if slot == 0 {
-		return dst, Verdict{Reason: NoOwner, Host: true}
-	}
-	if slot&notByDst != 0 {
-		return dst, Verdict{Reason: SourceMode, Host: true}
-	}
-	return append(dst, Copy{Vmac: vmacOf(slot), Path: Direct, Type: TypeHost}), Verdict{Reason: Unicast}
+	return append(dst, Copy{Vmac: t.passthru, Path: Direct, Type: TypeHost}), Verdict{Reason: Unicast}
 }
 
 // receiveGroup is the first half of macvlan_handle_frame. Defragmentation comes
 // before it and is not part of the decision.
 func (t *Table) receiveGroup(frame []byte, to MAC, from uint64, typ PacketType, dst []Copy) ([]Copy, Verdict) {
 	src := MAC(from & macMask)
-	if len(t.sources.slots) != 0 {
-		if s := t.sources.find(src); s != nil {
-			dst = t.forwardSource(s, to, typ, dst)
-			if s.nodst {
-				return dst, Verdict{Reason: SourceOnly}
-			}
+	if i := t.sources.find(src); i >= 0 {
+		var nodst bool
+		if dst, nodst = t.forwardSource(i, to, typ, dst); nodst {
+			return dst, Verdict{Reason: SourceOnly}
 		}
 	}
 	sender, mask := int32(-1), fromOutside
@@ -118,15 +114,17 @@ func (t *Table) owner(m MAC) (int32, bool) {
 	return vmacOf(slot), slot != 0
 }
 
-// forwardSource is macvlan_forward_source: a copy for every up vmac that lists
-// the sender, of the parent's packet type unless the vmac owns the destination.
-func (t *Table) forwardSource(s *sourceSlot, to MAC, typ PacketType, dst []Copy) []Copy {
-	for _, r := range t.sources.refs[s.start:s.end] {
+// forwardSource is macvlan_forward_source for an address that is listed: a copy
+// for every up vmac that lists it, of the parent's packet type unless the vmac
+// owns the destination. It reports whether a list with nodst took the frame.
+func (t *Table) forwardSource(i int, to MAC, typ PacketType, dst []Copy) ([]Copy, bool) {
+	l := &t.sources.lists[i]
+	for _, r := range t.sources.refs[l.start:l.end] {
 		c := Copy{Vmac: r.vmac, Path: SourceCopy, Type: typ}
 		if r.mac == to {
 			c.Type = TypeHost
 		}
 		dst = append(dst, c)
 	}
-	return dst
+	return dst, l.nodst
 }

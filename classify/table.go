@@ -201,27 +201,24 @@ func newSourceHash(s *Spec) sourceHash {
 	slices.SortFunc(order, func(a, b int) int {
 		return cmp.Or(cmp.Compare(s.Sources[a].MAC, s.Sources[b].MAC), cmp.Compare(b, a))
 	})
-	bits := uint8(2)
+	bits := uint8(6)
 	for 1<<bits < 4*len(order) {
 		bits++
 	}
-	h := sourceHash{slots: make([]sourceSlot, 1<<bits), shift: 64 - bits}
+	h := sourceHash{keys: make([]MAC, 1<<bits), lists: make([]sourceList, 1<<bits), shift: 64 - bits}
 	for i := 0; i < len(order); {
-		slot := sourceSlot{mac: s.Sources[order[i]].MAC, start: uint32(len(h.refs))}
-		for ; i < len(order) && s.Sources[order[i]].MAC == slot.mac; i++ {
+		mac := s.Sources[order[i]].MAC
+		list := sourceList{start: uint32(len(h.refs))}
+		for ; i < len(order) && s.Sources[order[i]].MAC == mac; i++ {
 			n := s.Sources[order[i]].Vmac
 			v := &s.Vmacs[n]
-			slot.nodst = slot.nodst || v.Flags&NoDst != 0
+			list.nodst = list.nodst || v.Flags&NoDst != 0
 			if v.Up {
 				h.refs = append(h.refs, sourceRef{mac: v.MAC, vmac: int32(n)})
 			}
 		}
-		slot.end = uint32(len(h.refs))
-		at := uint64(slot.mac) * multipliers[0] >> h.shift
-		for h.slots[at].mac != 0 {
-			at = (at + 1) & uint64(len(h.slots)-1)
-		}
-		h.slots[at] = slot
+		list.end = uint32(len(h.refs))
+		h.insert(mac, list)
 	}
 	return h
 }

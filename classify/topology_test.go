@@ -98,6 +98,8 @@ func parseTopology(text string) *Spec {
 					v.Promisc = true
 				case w == "allmulti":
 					v.Allmulti = true
+				case w == "nopromisc":
+					v.Flags |= NoPromisc
 				case w == "nodst":
 					v.Flags |= NoDst
 				case w[0] == '+':
