@@ -33,7 +33,7 @@ func (a *app) ledgerCommand() *cobra.Command {
 				return err
 			}
 			if asJSON {
-				return writeJSON(a.stdout, generic(slices.Concat([]control.Ledger{}, ledgers)), true)
+				return writeJSON(a.stdout, generic(append([]control.Ledger{}, ledgers...)), true) // [], never null
 			}
 			return printLedgers(a.stdout, ledgers)
 		},

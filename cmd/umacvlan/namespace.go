@@ -19,7 +19,7 @@ func namespacePath(s string) (path string, err error) {
 		path = filepath.Join("/run/netns", s)
 	}
 	if _, err = os.Stat(path); err == nil {
-		return filepath.Abs(path)
+		return daemonsPath(path)
 	}
 	pid, numErr := parseS32(s)
 	if numErr != nil {
@@ -30,6 +30,21 @@ func namespacePath(s string) (path string, err error) {
 		return "", err
 	}
 	return path, nil
+}
+
+// daemonsPath is what the daemon, another process in another directory, may
+// open in place of path: /proc/self would be its own. The last element stays,
+// because in /proc it is a link to nowhere that only the kernel can follow.
+func daemonsPath(path string) (string, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	dir, err := filepath.EvalSymlinks(filepath.Dir(path))
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(dir, filepath.Base(path)), nil
 }
 
 // newResolver looks up devices in the namespace at path, or in the caller's
