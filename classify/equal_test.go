@@ -3,6 +3,7 @@ package classify
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -65,7 +66,7 @@ func (s *script) spec() *Spec {
 			BCQueueLen: uint32(s.byte()),
 		}
 		if s.below(4) == 3 {
-			v.MTU = oneOf(s, []int{68, 40, 1500, 1 << 31})
+			v.MTU = oneOf(s, []int{68, 40, 1500, math.MaxInt32})
 		}
 		if s.below(8) == 7 {
 			v.Broadcast = oneOf(s, groups)

@@ -153,3 +153,30 @@ func (h *macHash) worst() (probe int) {
 	}
 	return probe
 }
+
+// A run that reaches the end of the table goes on behind it.
+func TestHashEnd(t *testing.T) {
+	var last []MAC
+	for m := MAC(2); len(last) < 4; m += 2 {
+		if uint64(m)*multipliers[0]>>(64-6) == 63 {
+			last = append(last, m)
+		}
+	}
+	h := macHash{slots: make([]uint64, 64), mul: multipliers[0], shift: 64 - 6}
+	s := sourceHash{keys: make([]MAC, 64), lists: make([]sourceList, 64), shift: 64 - 6}
+	for i, m := range last[:3] {
+		h.insert(uint64(m) | uint64(i)<<48)
+		s.insert(m, sourceList{end: uint32(i)})
+	}
+	for i, m := range last[:3] {
+		if slot := h.lookup(m); vmacOf(slot) != int32(i) || MAC(slot&macMask) != m {
+			t.Errorf("%v is at %x", m, slot)
+		}
+		if at := s.find(m); at < 0 || s.keys[at] != m || s.lists[at].end != uint32(i) {
+			t.Errorf("%v is key %d", m, at)
+		}
+	}
+	if h.lookup(last[3]) != 0 || s.find(last[3]) != -1 {
+		t.Errorf("%v is found, and isn't there", last[3])
+	}
+}

@@ -160,7 +160,7 @@ func (p slowPort) macvlanBroadcast(skb *slowSkb, src int, mode Mode, local bool,
 			} else if eligible = true; !v.testBit(skb.dest) {
 				c.Reason = NotSubscribed
 				admitted = false
-			} else if local && v.MTU != 0 && len(skb.data) > v.MTU+14+4 && !skb.gso {
+			} else if local && v.MTU != 0 && int64(len(skb.data)) > int64(v.MTU)+14+4 && !skb.gso {
 				c.Reason = OverMTU
 			} else if heard = true; local {
 				c.Path, c.Type = Flood, slowEthTypeTrans(skb.dest, v.MAC, v.Broadcast)
