@@ -1,7 +1,6 @@
 package control
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -69,27 +68,50 @@ func (n Namespace) clone() (Namespace, error) {
 	return Namespace{file: os.NewFile(uintptr(fd), n.file.Name()), inode: n.inode}, nil
 }
 
-// Do runs fn on a thread that is in the namespace. A thread that can't be
-// brought back to its own namespace is not given back to the runtime.
+// Do runs fn on a thread that is in the namespace.
 func (n Namespace) Do(fn func() error) error {
+	return onThread(func() error {
+		if err := unix.Setns(n.FD(), unix.CLONE_NEWNET); err != nil {
+			return fmt.Errorf("enter namespace: %w", err)
+		}
+		return fn()
+	})
+}
+
+// newNamespace makes a namespace that has no name and no process.
+func newNamespace() (n Namespace, err error) {
+	err = onThread(func() (err error) {
+		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			return fmt.Errorf("make namespace: %w", err)
+		}
+		n, err = CurrentNamespace()
+		return err
+	})
+	return n, err
+}
+
+// onThread runs fn on a thread that may leave its namespace: it is brought back,
+// or not given back to the runtime. It is never the process's first thread,
+// whose namespace other processes take for the process's.
+func onThread(fn func() error) error {
 	done := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread()
-		own, err := os.Open("/proc/thread-self/ns/net")
+		if unix.Gettid() == unix.Getpid() {
+			done <- onThread(fn) // locked here, so there it is another thread
+			runtime.UnlockOSThread()
+			return
+		}
+		own, err := CurrentNamespace()
 		if err != nil {
 			runtime.UnlockOSThread()
 			done <- err
 			return
 		}
 		defer own.Close()
-		if err := unix.Setns(n.FD(), unix.CLONE_NEWNET); err != nil {
-			runtime.UnlockOSThread()
-			done <- fmt.Errorf("enter namespace: %w", err)
-			return
-		}
 		err = fn()
 		// A goroutine that ends locked takes its thread with it.
-		if unix.Setns(int(own.Fd()), unix.CLONE_NEWNET) == nil {
+		if unix.Setns(own.FD(), unix.CLONE_NEWNET) == nil {
 			runtime.UnlockOSThread()
 		}
 		done <- err
@@ -122,5 +144,3 @@ func (n Namespace) String() string {
 	}
 	return fmt.Sprintf("net:[%d]", n.inode)
 }
-
-var errNotRunning = errors.New("control: the engine is not running")

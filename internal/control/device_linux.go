@@ -1,0 +1,203 @@
+package control
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"sync"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
+	"github.com/umacvlan/umacvlan/dataplane"
+	"github.com/umacvlan/umacvlan/internal/control/rules"
+	"github.com/umacvlan/umacvlan/tap"
+)
+
+// device is a vmac's TAP and what stands around it. Its fields are under the
+// engine's lock.
+type device struct {
+	id     rules.VmacID
+	name   string
+	parent rules.ParentID
+	at     place
+	tap    *tap.Device
+	child  *heldChild
+	vmac   *dataplane.Vmac
+	known  bool   // to a switch, which releases the child
+	alias  string // ours, as long as nobody has changed it
+	owner  map[string]string
+	// base are the counters that vmacs of earlier switches have left.
+	base vmacSum
+	last *netdev // of the RTM_DELLINK
+	// finished is closed when the device no longer exists and is accounted for.
+	finished chan struct{}
+}
+
+// heldChild keeps a TAP open when its switch is done with it: the vmac outlives
+// a switch when its parent moves to another namespace, and a TAP dies with its
+// descriptor.
+type heldChild struct {
+	dataplane.Child
+	once     sync.Once
+	released chan struct{}
+}
+
+func hold(t *tap.Device) *heldChild {
+	return &heldChild{Child: dataplane.NewTap(t), released: make(chan struct{})}
+}
+
+// Close says that no data thread uses the child any more.
+func (h *heldChild) Close() error {
+	h.once.Do(func() { close(h.released) })
+	return nil
+}
+
+// createTap makes a vmac's device in ns.
+func (e *Engine) createTap(v *rules.Vmac, parent Namespace, ns Namespace, alias string, txqlen int) (*tap.Device, error) {
+	c := tap.Config{Name: v.Name, MAC: v.MAC.Bytes(), MTU: v.MTU, Alias: alias, TxQLen: txqlen}
+	// A TAP's descriptor holds the namespace in which it was opened, so only
+	// one that is held by the parent's socket anyway may be opened there.
+	born := e.hub.home
+	if ns.inode == parent.inode {
+		born = ns
+	}
+	var t *tap.Device
+	if err := born.Do(func() (err error) { t, err = tap.Create(c); return err }); err != nil {
+		return nil, err
+	}
+	if born.inode == ns.inode {
+		return t, nil
+	}
+	index, err := t.Index()
+	if err == nil {
+		err = e.hub.conn.set(index, 0, 0, nl.NewRtAttr(unix.IFLA_NET_NS_FD, nl.Uint32Attr(uint32(ns.FD()))))
+	}
+	if err != nil {
+		t.Close()
+		return nil, fmt.Errorf("move %s to namespace %s: %w", v.Name, ns, err)
+	}
+	return t, nil
+}
+
+// visit calls fn with a conn in the namespace where the device is now, and with
+// the device. An error that is gone() means that it exists no more.
+func (d *device) visit(fn func(ns Namespace, c *conn, dev *netdev) error) error {
+	var err error
+	for range 10 { // it may be renamed or moved meanwhile
+		err = d.visitOnce(fn)
+		if !errors.Is(err, errMissed) {
+			return err
+		}
+	}
+	return err
+}
+
+// errMissed says that the device was not where it had just been.
+var errMissed = errors.New("device moved meanwhile")
+
+func (d *device) visitOnce(fn func(Namespace, *conn, *netdev) error) error {
+	fd, err := d.tap.Netns()
+	if err != nil {
+		return err
+	}
+	ns, err := namespaceOf(os.NewFile(uintptr(fd), "netns"))
+	if err != nil {
+		return err
+	}
+	defer ns.Close()
+	name, err := d.tap.Name()
+	if err != nil {
+		return err
+	}
+	c, err := ns.dial()
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	dev, err := c.byName(name)
+	if errors.Is(err, unix.ENODEV) {
+		return errMissed
+	}
+	if err != nil {
+		return err
+	}
+	return fn(ns, c, dev)
+}
+
+// set changes flags and attributes of the device.
+func (d *device) set(flags, change uint32, attrs ...*nl.RtAttr) error {
+	return d.visit(func(_ Namespace, c *conn, dev *netdev) error { return c.set(dev.index, flags, change, attrs...) })
+}
+
+// detach takes a vmac whose removal the rules have decided out of the maps, and
+// has its device deleted when no data thread uses it any more: only then has it
+// counted its last frame. The caller holds the lock.
+func (e *Engine) detach(d *device) {
+	delete(e.devices, d.id)
+	delete(e.vmacs, d.at)
+	p, known := e.ports[d.parent], d.known
+	e.wg.Go(func() {
+		defer close(d.finished)
+		if known {
+			select {
+			case <-d.child.released:
+			case <-p.done:
+			}
+		}
+		e.finish(p, d)
+	})
+}
+
+// finish deletes the device and keeps what it had counted.
+func (e *Engine) finish(p *port, d *device) {
+	dev := d.last
+	err := d.visit(func(_ Namespace, c *conn, now *netdev) error {
+		dev = now
+		return c.remove(now.index)
+	})
+	d.tap.Close()
+	if err != nil && !gone(err) {
+		e.log.Warn("delete vmac", "vmac", d.name, "err", err)
+	}
+	e.mu.Lock()
+	p.account.close(d, dev)
+	e.mu.Unlock()
+}
+
+// removeDevices deletes devices that no data thread uses. Deleting one takes as
+// long as deleting a group of them, so those that share a namespace are put into
+// one group.
+func removeDevices(list []*device) {
+	if len(list) > 1 {
+		byNetns := map[uint64][]*device{}
+		for _, d := range list {
+			byNetns[d.at.netns] = append(byNetns[d.at.netns], d)
+		}
+		for _, same := range byNetns {
+			removeGroup(same)
+		}
+	}
+	for _, d := range list {
+		d.tap.Close() // deletes it, if it is still there
+	}
+}
+
+func removeGroup(list []*device) {
+	group := nl.NewRtAttr(unix.IFLA_GROUP, nl.Uint32Attr(rand.Uint32()>>1|1<<30))
+	list[0].visit(func(ns Namespace, c *conn, _ *netdev) error {
+		for _, d := range list {
+			name, err := d.tap.Name()
+			if err != nil {
+				continue
+			}
+			// One that has left the namespace is not found, or not ours.
+			if dev, err := c.byName(name); err == nil && dev.kind == "tun" && dev.index == d.at.index {
+				c.set(dev.index, 0, 0, group)
+			}
+		}
+		_, err := c.request(unix.RTM_DELLINK, unix.NLM_F_ACK, nl.NewIfInfomsg(unix.AF_UNSPEC), group).Execute(unix.NETLINK_ROUTE, 0)
+		return err
+	})
+}

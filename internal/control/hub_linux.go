@@ -1,0 +1,248 @@
+package control
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"syscall"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+)
+
+// place is where a device is: what the kernel knows it by.
+type place struct {
+	netns uint64 // inode
+	index int
+}
+
+// hub hears what happens to devices in every namespace of interest. It has a
+// namespace of its own, in which the others are given ids: a socket there that
+// listens to all of them holds none of them, while one inside each would keep a
+// namespace alive that its owner has deleted, and the vmacs in it. TAPs are born
+// there too, for the same reason: a TAP's descriptor holds the namespace in
+// which it was opened.
+type hub struct {
+	home  Namespace
+	conn  *conn
+	file  *os.File
+	event func(place, *netdev) // a device changed; the netdev of an RTM_DELLINK, else nil
+	lost  func()               // messages were lost
+	gone  func(netns uint64)   // a namespace ended
+
+	mu    sync.Mutex
+	inode map[int32]uint64 // by id
+}
+
+// Groups of rtnetlink. The last two came with 6.14; before, joins are seen by
+// what usually makes them, an address, and by looking every now and then.
+var hubGroups = []int{
+	unix.RTNLGRP_LINK, unix.RTNLGRP_NSID, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR,
+	unix.RTNLGRP_IPV4_MCADDR, unix.RTNLGRP_IPV6_MCADDR,
+}
+
+func newHub() (_ *hub, err error) {
+	h := &hub{inode: map[int32]uint64{}}
+	defer func() {
+		if err != nil {
+			h.close()
+		}
+	}()
+	if h.home, err = newNamespace(); err != nil {
+		return nil, err
+	}
+	if h.conn, err = h.home.dial(); err != nil {
+		return nil, err
+	}
+	err = h.home.Do(func() error {
+		fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
+		if err != nil {
+			return fmt.Errorf("open rtnetlink: %w", err)
+		}
+		h.file = os.NewFile(uintptr(fd), "rtnetlink")
+		if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+			return fmt.Errorf("bind rtnetlink: %w", err)
+		}
+		if err := unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_LISTEN_ALL_NSID, 1); err != nil {
+			return fmt.Errorf("listen to other namespaces: %w", err)
+		}
+		if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 4<<20) != nil {
+			unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, 4<<20)
+		}
+		for i, g := range hubGroups {
+			if err := unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, g); err != nil && i < 4 {
+				return fmt.Errorf("join rtnetlink group %d: %w", g, err)
+			}
+		}
+		return nil
+	})
+	return h, err
+}
+
+func (h *hub) close() {
+	if h.file != nil {
+		h.file.Close()
+	}
+	if h.conn != nil {
+		h.conn.close()
+	}
+	h.home.Close()
+}
+
+// watch makes events of ns arrive.
+func (h *hub) watch(ns Namespace) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	// Asked every time: the inode of a namespace that ended may be another's.
+	id, err := h.conn.nsid(ns)
+	if err == nil && id < 0 {
+		err = h.conn.newNsid(ns)
+		if err == nil || errors.Is(err, unix.EEXIST) {
+			id, err = h.conn.nsid(ns)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("watch namespace %s: %w", ns, err)
+	}
+	h.inode[id] = ns.inode
+	return nil
+}
+
+func (h *hub) forget(id int32) (inode uint64, known bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	inode, known = h.inode[id]
+	delete(h.inode, id)
+	return inode, known
+}
+
+func (h *hub) inodeOf(id int32) (uint64, bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	inode, ok := h.inode[id]
+	return inode, ok
+}
+
+// rtgenmsg is struct rtgenmsg, padded.
+type rtgenmsg struct{}
+
+func (rtgenmsg) Len() int          { return 4 }
+func (rtgenmsg) Serialize() []byte { return make([]byte, 4) }
+
+// nsid returns the id that the conn's namespace has for ns, or -1.
+func (c *conn) nsid(ns Namespace) (int32, error) {
+	msgs, err := c.request(unix.RTM_GETNSID, 0, rtgenmsg{},
+		nl.NewRtAttr(unix.NETNSA_FD, nl.Uint32Attr(uint32(ns.FD())))).Execute(unix.NETLINK_ROUTE, unix.RTM_NEWNSID)
+	if err != nil {
+		return -1, err
+	}
+	for _, m := range msgs {
+		if id, ok := parseNsid(m); ok {
+			return id, nil
+		}
+	}
+	return -1, nil
+}
+
+func (c *conn) newNsid(ns Namespace) error {
+	_, err := c.request(unix.RTM_NEWNSID, unix.NLM_F_ACK, rtgenmsg{},
+		nl.NewRtAttr(unix.NETNSA_FD, nl.Uint32Attr(uint32(ns.FD()))),
+		nl.NewRtAttr(unix.NETNSA_NSID, nl.Uint32Attr(^uint32(0)))).Execute(unix.NETLINK_ROUTE, 0)
+	return err
+}
+
+func parseNsid(m []byte) (int32, bool) {
+	if len(m) < 4 {
+		return -1, false
+	}
+	attrs, err := nl.ParseRouteAttr(m[4:])
+	if err != nil {
+		return -1, false
+	}
+	for _, a := range attrs {
+		if a.Attr.Type == unix.NETNSA_NSID && len(a.Value) >= 4 {
+			return int32(binary.NativeEndian.Uint32(a.Value)), true
+		}
+	}
+	return -1, false
+}
+
+// run reads events until close.
+func (h *hub) run() error {
+	rc, err := h.file.SyscallConn()
+	if err != nil {
+		return err
+	}
+	buf, oob := make([]byte, 64<<10), make([]byte, 64)
+	for {
+		var n, oobn int
+		var from unix.Sockaddr
+		var rerr error
+		err := rc.Read(func(fd uintptr) bool {
+			n, oobn, _, from, rerr = unix.Recvmsg(int(fd), buf, oob, 0)
+			return !errors.Is(rerr, unix.EAGAIN)
+		})
+		switch {
+		case err != nil:
+			return err // closed
+		case errors.Is(rerr, unix.ENOBUFS):
+			h.lost()
+			continue
+		case errors.Is(rerr, unix.EINTR):
+			continue
+		case rerr != nil:
+			return fmt.Errorf("read rtnetlink: %w", rerr)
+		}
+		if sa, ok := from.(*unix.SockaddrNetlink); !ok || sa.Pid != 0 {
+			continue // only the kernel is believed
+		}
+		inode, ok := h.sender(oob[:oobn])
+		msgs, err := syscall.ParseNetlinkMessage(buf[:n])
+		if err != nil {
+			h.lost()
+			continue
+		}
+		for _, m := range msgs {
+			if m.Header.Type == unix.RTM_DELNSID {
+				// It comes from our own namespace, about another.
+				if id, found := parseNsid(m.Data); found {
+					if inode, known := h.forget(id); known {
+						h.gone(inode)
+					}
+				}
+			} else if ok {
+				h.message(inode, m)
+			}
+		}
+	}
+}
+
+// sender is the namespace that a datagram speaks of.
+func (h *hub) sender(oob []byte) (uint64, bool) {
+	cmsgs, err := unix.ParseSocketControlMessage(oob)
+	if err != nil {
+		return 0, false
+	}
+	for _, c := range cmsgs {
+		if c.Header.Level == unix.SOL_NETLINK && c.Header.Type == unix.NETLINK_LISTEN_ALL_NSID && len(c.Data) >= 4 {
+			return h.inodeOf(int32(binary.NativeEndian.Uint32(c.Data)))
+		}
+	}
+	return 0, false
+}
+
+func (h *hub) message(inode uint64, m syscall.NetlinkMessage) {
+	if len(m.Data) < 8 {
+		return
+	}
+	// ifinfomsg and ifaddrmsg (which also the group messages have) keep the
+	// index at the same place.
+	at := place{inode, int(int32(binary.NativeEndian.Uint32(m.Data[4:])))}
+	var last *netdev
+	if m.Header.Type == unix.RTM_DELLINK {
+		last, _ = parseNetdev(m.Data)
+	}
+	h.event(at, last)
+}

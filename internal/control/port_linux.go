@@ -1,0 +1,229 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
+	"github.com/umacvlan/umacvlan/classify"
+	"github.com/umacvlan/umacvlan/dataplane"
+	"github.com/umacvlan/umacvlan/internal/control/rules"
+)
+
+// port is a parent with vmacs: its wire, its switch, and who publishes
+// decisions to it.
+type port struct {
+	e    *Engine
+	id   rules.ParentID
+	name string // when it was opened
+	at   place
+	ns   Namespace // the wire's socket holds it anyway
+	conn *conn
+
+	sw  *dataplane.Switch
+	why string // which wire, and why
+	// offload says that the wire passes virtio headers.
+	offload bool
+	stop    context.CancelFunc
+	done    chan struct{} // the switch has ended
+	kick    chan struct{}
+
+	// Under the engine's lock.
+	want, have uint64 // changes asked for, and published
+	listed     bool   // some vmac's address was in the parent's list
+	filters    string // what the parent did with it
+	last       *netdev
+	account    account
+}
+
+// swapEvery bounds how often a decision is made anew; changes between are taken
+// together.
+const swapEvery = time.Millisecond
+
+// openPort opens a parent. The port is not in the engine's maps yet.
+func (e *Engine) openPort(id rules.ParentID, ns Namespace, dev *netdev) (_ *port, err error) {
+	p := &port{
+		e: e, id: id, name: dev.name, at: place{ns.inode, dev.index},
+		done: make(chan struct{}), kick: make(chan struct{}, 1),
+	}
+	if p.ns, err = ns.clone(); err != nil {
+		return nil, err
+	}
+	if p.conn, err = ns.dial(); err != nil {
+		p.ns.Close()
+		return nil, err
+	}
+	var wire dataplane.Wire
+	err = errors.Join(e.hub.watch(ns), ns.Do(func() (err error) {
+		wire, p.why, err = dataplane.Open(dev.name, e.wire)
+		return err
+	}))
+	if err == nil {
+		p.offload = wire.Offload()
+		p.sw, err = dataplane.New(wire, dataplane.Options{Gone: e.touchGone})
+	}
+	if err != nil {
+		if wire != nil {
+			wire.Close()
+		}
+		p.release()
+		return nil, fmt.Errorf("open parent: %w", err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	p.stop = stop
+	e.wg.Go(func() {
+		if err := p.sw.Run(ctx); err != nil && ctx.Err() == nil {
+			e.log.Info("parent lost", "parent", p.name, "err", err)
+		}
+		close(p.done)
+		e.mu.Lock()
+		e.published.Broadcast()
+		e.mu.Unlock()
+		e.touch(p.at, nil)
+	})
+	e.wg.Go(p.publish)
+	return p, nil
+}
+
+// release closes what openPort holds beside the switch.
+func (p *port) release() {
+	p.conn.close()
+	p.ns.Close()
+}
+
+// changed asks for a new decision. The caller holds the lock.
+func (p *port) changed() {
+	p.want++
+	select {
+	case p.kick <- struct{}{}:
+	default:
+	}
+}
+
+// publish gives the switch the decisions that the state implies.
+func (p *port) publish() {
+	for {
+		select {
+		case <-p.done:
+			return
+		case <-p.kick:
+		}
+		for p.swap() {
+		}
+		select {
+		case <-p.done:
+			return
+		case <-time.After(swapEvery):
+		}
+	}
+}
+
+// swap publishes the present decision. It reports whether the parent's flags,
+// once its addresses were programmed, have changed that decision.
+func (p *port) swap() (again bool) {
+	e := p.e
+	e.mu.Lock()
+	if e.ports[p.id] != p {
+		e.mu.Unlock()
+		return false
+	}
+	want := p.want
+	spec := e.state.Spec(p.id)
+	rp := e.state.Port(p.id)
+	var vmacs []*dataplane.Vmac
+	if rp != nil {
+		for _, v := range rp.Vmacs {
+			d := e.devices[v.ID]
+			d.known = true
+			vmacs = append(vmacs, d.vmac)
+		}
+	}
+	before, _ := p.conn.byIndex(p.at.index)
+	e.mu.Unlock()
+
+	if err := p.sw.Swap(&spec, vmacs); err != nil && !errors.Is(err, net.ErrClosed) {
+		e.log.Warn("switch refused a change", "parent", p.name, "err", err)
+	}
+
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	p.have = want
+	defer e.published.Broadcast()
+	rp = e.state.Port(p.id)
+	if rp == nil || e.ports[p.id] != p {
+		return false
+	}
+	after, err := p.conn.byIndex(p.at.index)
+	if err != nil {
+		return false // gone, or about to be looked for
+	}
+	p.noteFiltering(spec.Addresses(), before, after)
+	if !rp.FilterStale() {
+		return false
+	}
+	was := rp.FilterAll
+	e.state, _, _ = rules.Apply(e.state, rules.FilterSeen{Parent: p.id, Promisc: after.promiscuity > 0, Allmulti: after.allmulti > 0})
+	return e.state.Port(p.id).FilterAll != was
+}
+
+// noteFiltering finds out whether the parent filters unicast: if not, it became
+// promiscuous with the first address (__dev_set_rx_mode).
+func (p *port) noteFiltering(a classify.Addresses, before, after *netdev) {
+	had := p.listed
+	p.listed = len(a.Unicast) > 0
+	switch {
+	case !p.listed:
+		p.filters = ""
+	case !had && before != nil:
+		p.filters = "unicast filter"
+		more := after.promiscuity - before.promiscuity
+		if a.Promisc {
+			more--
+		}
+		if more > 0 {
+			p.filters = "promiscuous"
+		}
+	}
+}
+
+// await waits until everything asked for so far is published. The caller holds
+// the lock, which is released meanwhile.
+func (e *Engine) await(p *port) {
+	want := p.want
+	for p.have < want && e.ports[p.id] == p {
+		select {
+		case <-p.done:
+			return
+		default:
+		}
+		e.published.Wait()
+	}
+}
+
+// describe makes the rules' idea of a device that is, or may become, a parent.
+func describe(id rules.ParentID, d *netdev, c *conn) rules.Parent {
+	r := rules.Parent{
+		ID: id, Name: d.name, MAC: d.mac, Broadcast: d.brd, MTU: d.mtu, MaxMTU: d.maxMTU,
+		Up:       d.up(),
+		Carrier:  d.flags&unix.IFF_LOWER_UP != 0 && d.flags&unix.IFF_DORMANT == 0,
+		Loopback: d.flags&unix.IFF_LOOPBACK != 0, NotEthernet: d.hwtype != unix.ARPHRD_ETHER,
+	}
+	// All masters but a VRF take the frames of their ports with an rx handler.
+	if d.slave != "" && d.slave != "vrf" {
+		r.Busy = d.slave
+		if m, err := c.byIndex(d.master); err == nil {
+			r.Busy += " " + m.name
+		}
+	}
+	return r
+}
+
+func (p *port) setMAC(m classify.MAC) error {
+	b := m.Bytes()
+	return p.conn.set(p.at.index, 0, 0, nl.NewRtAttr(unix.IFLA_ADDRESS, b[:]))
+}

@@ -1,0 +1,176 @@
+package control
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/umacvlan/umacvlan/classify"
+	"github.com/umacvlan/umacvlan/internal/control/rules"
+)
+
+// Links lists the vmacs that live in ns, or of those the named ones, in order
+// of ifindex. A name that no vmac has is left out.
+func (e *Engine) Links(ns Namespace, names ...string) ([]Link, error) {
+	if err := e.lock(context.Background()); err != nil {
+		return nil, err
+	}
+	defer e.mu.Unlock()
+	links := []Link{}
+	for _, d := range e.devices {
+		if d.at.netns != ns.inode || len(names) > 0 && !slices.Contains(names, d.name) {
+			continue
+		}
+		l, err := e.show(d, ns)
+		switch {
+		case gone(err):
+			continue // somebody has just deleted it
+		case err != nil:
+			return nil, err
+		}
+		links = append(links, l)
+	}
+	slices.SortFunc(links, func(a, b Link) int { return cmp.Compare(a.IfIndex, b.IfIndex) })
+	return links, nil
+}
+
+// show describes a vmac to a caller in ns. The caller holds the lock.
+func (e *Engine) show(d *device, ns Namespace) (l Link, err error) {
+	err = d.visit(func(at Namespace, c *conn, dev *netdev) error {
+		l = e.link(d, dev, at, c)
+		return nil
+	})
+	return l, err
+}
+
+// link is rtnl_fill_ifinfo and macvlan_fill_info: of the TAP what is the same
+// for a macvlan, else what the kernel would show.
+func (e *Engine) link(d *device, dev *netdev, at Namespace, c *conn) Link {
+	v, rp := e.state.Vmac(d.id)
+	p := e.ports[d.parent]
+	l := Link{
+		IfIndex: dev.index, IfName: dev.name, MTU: dev.mtu, Qdisc: dev.qdisc,
+		LinkMode: "DEFAULT", Group: "default", TxQLen: dev.txQLen, LinkType: "ether",
+		Address: dev.mac.String(), Broadcast: dev.brd.String(),
+		Promiscuity: dev.promiscuity, Allmulti: dev.allmulti,
+		MinMTU: rules.MinMTU, MaxMTU: v.MaxMTU,
+		AddrGenMode: addrGenMode(dev.addrGenMode),
+		NumTxQueues: dev.txQueues, NumRxQueues: dev.rxQueues, GSOMaxSize: dev.gsoMaxSize, GSOMaxSegs: dev.gsoMaxSegs,
+		Alias: dev.alias,
+	}
+	if dev.linkMode == 1 {
+		l.LinkMode = "DORMANT"
+	}
+	if dev.group != 0 {
+		l.Group = fmt.Sprint(dev.group)
+	}
+	l.Flags, l.OperState = flagsAndState(dev, v, rp)
+
+	if p.at.netns == at.inode {
+		l.Parent = rp.Parent.Name
+	} else {
+		l.LinkIndex = p.at.index
+		if id, err := c.nsid(p.ns); err == nil && id >= 0 {
+			n := int(id)
+			l.LinkNetnsID = &n
+		}
+		l.LinkNetns = p.ns.name()
+	}
+
+	i := InfoData{
+		Mode: v.Mode.String(), NoPromisc: v.Flags&classify.NoPromisc != 0, NoDst: v.Flags&classify.NoDst != 0,
+		BCQueueLen: v.BCQueueLen, UsedBCQueueLen: rp.UsedBCQueueLen(),
+	}
+	if rp.BCLim != classify.DefaultBCLim {
+		lim := rp.BCLim
+		i.BCLim = &lim
+	}
+	if v.Mode == classify.Source {
+		n := 0
+		for _, m := range rp.SourceList(v.ID) {
+			i.MacaddrData = append(i.MacaddrData, m.String())
+			n++
+		}
+		i.MacaddrCount = &n
+	}
+	l.LinkInfo = LinkInfo{Kind: rules.Kind, Data: i}
+
+	s := d.stats()
+	l.Stats64 = Stats64{
+		Rx: RxStats{Bytes: s.RxBytes, Packets: s.RxPackets, Errors: s.RxErrors, Dropped: s.RxDropped, Multicast: s.Multicast},
+		// What the TAP itself could not queue has never reached the switch.
+		Tx: TxStats{Bytes: s.TxBytes, Packets: s.TxPackets, Dropped: s.TxDropped + dev.txDropped},
+	}
+	l.Umacvlan = Extra{
+		Child: "tap", Netns: at.String(), ParentIn: p.ns.String(), Wire: p.why,
+		Offloads: d.tap.Offloads(), WireGSO: p.offload, Filtering: p.filtering(),
+		Reasons: byKey(s.Copies), Warnings: e.pitfalls(d, v, rp, p, at), Owner: d.owner,
+	}
+	return l
+}
+
+// flagsAndState is what dev_get_flags and the operstate of a macvlan would be:
+// it takes both from its parent (netif_stacked_transfer_operstate).
+func flagsAndState(dev *netdev, v *rules.Vmac, rp *rules.Port) ([]string, string) {
+	flags := []string{}
+	add := func(on bool, name string) {
+		if on {
+			flags = append(flags, name)
+		}
+	}
+	up, carrier := dev.up(), v.Carrier
+	add(up && !carrier, "NO-CARRIER")
+	add(dev.flags&unix.IFF_BROADCAST != 0, "BROADCAST")
+	add(dev.flags&unix.IFF_MULTICAST != 0, "MULTICAST")
+	add(dev.flags&unix.IFF_NOARP != 0, "NOARP")
+	add(dev.flags&unix.IFF_ALLMULTI != 0, "ALLMULTI")
+	add(dev.flags&unix.IFF_PROMISC != 0, "PROMISC")
+	add(up, "UP")
+	add(up && carrier, "LOWER_UP")
+	add(!rp.Parent.Up, "M-DOWN")
+	switch {
+	case !up:
+		return flags, "DOWN"
+	case !carrier:
+		return flags, "LOWERLAYERDOWN"
+	}
+	return flags, "UP"
+}
+
+func addrGenMode(m uint8) string {
+	switch m {
+	case 0:
+		return "eui64"
+	case 1:
+		return "none"
+	case 2:
+		return "stable_secret"
+	case 3:
+		return "random"
+	}
+	return fmt.Sprint(m)
+}
+
+// filtering says what the parent does so that frames for the vmacs reach it.
+func (p *port) filtering() string {
+	switch p.filters {
+	case "promiscuous":
+		return "promiscuous: the driver of " + p.name + " has no unicast filter (its promiscuity rose with the first address)"
+	case "unicast filter":
+		return "unicast filter"
+	}
+	if rp := p.e.state.Port(p.id); rp != nil && rp.Passthru {
+		v := rp.Vmacs[0]
+		switch {
+		case !v.Up:
+			return "none: the passthru vmac is down"
+		case v.Flags&classify.NoPromisc != 0:
+			return "none: passthru nopromisc"
+		}
+		return "promiscuous: passthru"
+	}
+	return "none: no vmac is up"
+}
