@@ -10,8 +10,7 @@ import (
 	"testing"
 )
 
-// ipNamespace is a network namespace of the test's own with a veth pair va, vb
-// and, on va, a kernel macvlan mv0.
+// ipNamespace is a network namespace of the test's own with a veth pair va, vb.
 type ipNamespace string
 
 func newIPNamespace(t *testing.T) ipNamespace {
@@ -26,10 +25,15 @@ func newIPNamespace(t *testing.T) ipNamespace {
 	mustRun(t, "ip", "netns", "add", string(ns))
 	t.Cleanup(func() { mustRun(t, "ip", "netns", "del", string(ns)) })
 	mustRun(t, "ip", "-n", string(ns), "link", "add", "va", "type", "veth", "peer", "name", "vb")
-	if out, err := exec.Command("ip", "-n", string(ns), "link", "add", "link", "va", "name", "mv0", "type", "macvlan", "mode", "bridge").CombinedOutput(); err != nil {
-		skipOrFail(t, "this kernel has no macvlan to compare with: "+string(out))
-	}
 	return ns
+}
+
+// addKernelMacvlan makes mv0, a macvlan of the kernel's, on va.
+func (ns ipNamespace) addKernelMacvlan(t *testing.T) {
+	t.Helper()
+	if _, stderr, code := ns.ip("link", "add", "link", "va", "name", "mv0", "type", "macvlan", "mode", "bridge"); code != 0 {
+		skipOrFail(t, "this kernel has no macvlan to compare with: "+stderr)
+	}
 }
 
 // skipOrFail skips, but not where everything must run.
@@ -66,6 +70,7 @@ func (ns ipNamespace) ip(args ...string) (stdout, stderr string, code int) {
 // TestLocalErrorsAreThoseOfIP puts the table of local errors to ip itself.
 func TestLocalErrorsAreThoseOfIP(t *testing.T) {
 	ns := newIPNamespace(t)
+	ns.addKernelMacvlan(t)
 	for _, tt := range localErrors {
 		if tt.ours {
 			continue

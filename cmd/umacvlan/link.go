@@ -22,7 +22,7 @@ func (a *app) linkCommand() *cobra.Command {
 			"  umacvlan -d -s link show vmac0\n" +
 			"  umacvlan -n blue link delete vmac0",
 		ValidArgs:          []string{"add", "set", "change", "replace", "delete", "show", "help"},
-		DisableFlagParsing: true,
+		DisableFlagParsing: true, DisableFlagsInUseLine: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 && (args[0] == "--help" || args[0] == "-help" || args[0] == "-h") {
 				return cmd.Help()

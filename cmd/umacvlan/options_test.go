@@ -40,7 +40,9 @@ func TestParseOptions(t *testing.T) {
 		"-b":         {code: 255, stderr: `Error: argument "batch file" is required`},
 		"-n /none l": {code: 255, stderr: `Cannot open network namespace "/none": No such file or directory`},
 		"-d status":  {code: 1, stderr: `umacvlan: option -d goes with "link", not with "status"`},
-		"foo":        {code: 1, stderr: `umacvlan: unknown command "foo" for "umacvlan"`},
+		"foo":        {code: 1, stderr: `Object "foo" is unknown, try "umacvlan help".`},
+		"-j foo":     {code: 1, stderr: `Object "foo" is unknown, try "umacvlan help".`},
+		"run --x":    {code: 1, stderr: `umacvlan: unknown flag: --x; see: umacvlan run --help`},
 		"status x":   {code: 1, stderr: `umacvlan: unknown command "x" for "umacvlan status"`},
 	} {
 		stdout, stderr, code := runLine(t, "", line)

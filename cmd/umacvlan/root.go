@@ -9,9 +9,10 @@ import (
 // commands lists the verbs. A new one is a file with a function here.
 func (a *app) commands() []*cobra.Command {
 	return []*cobra.Command{
-		a.linkCommand(),
-		a.daemonCommand(),
+		demoCommand(),
 		a.runCommand(),
+		a.daemonCommand(),
+		a.linkCommand(),
 		a.ledgerCommand(),
 		a.statusCommand(),
 		a.versionCommand(),
@@ -44,7 +45,11 @@ func (a *app) dispatch(args []string) error {
 		args = append([]string{args[0], "--json"}, args[1:]...)
 	}
 	root.SetArgs(args)
-	return root.Execute()
+	err = root.Execute()
+	if _, _, unknown := root.Find(args); unknown != nil {
+		return usageError(`Object "%s" is unknown, try "umacvlan help".`, args[0])
+	}
+	return err
 }
 
 func (a *app) rootCommand() *cobra.Command {
@@ -60,6 +65,9 @@ func (a *app) rootCommand() *cobra.Command {
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	root.SetContext(context.Background())
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usageError("umacvlan: %v; see: %s --help", err, cmd.CommandPath())
+	})
 	root.AddCommand(a.commands()...)
 	return root
 }

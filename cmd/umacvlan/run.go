@@ -27,6 +27,7 @@ func (a *app) runCommand() *cobra.Command {
 			"bcqueuelen, bclim), written out in full. When run ends, the devices are gone.",
 		Example: "  umacvlan run --parent eth0 vmac0 mode bridge\n" +
 			"  umacvlan run --parent eth0 vmac0 mode bridge address 02:00:00:00:01:01 vmac1 mode private",
+		DisableFlagsInUseLine: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			requests, err := parseRun(parent, args, newResolver(""))
 			if err != nil {
