@@ -27,11 +27,12 @@ func (s *script) flip() bool      { return s.byte()&1 == 1 }
 func oneOf[T any](s *script, of []T) T { return of[s.below(len(of))] }
 
 // A small alphabet, so that addresses collide: owners, listed senders, the
-// parent, strangers; groups that share their last four octets.
+// parent, strangers, three in one bucket; groups that share their last four
+// octets.
 var (
 	unicasts = macs("02:00:00:00:01:01", "02:00:00:00:01:02", "02:00:00:00:01:03", "02:00:00:00:01:04",
 		"02:00:00:00:01:05", "02:00:00:00:01:06", "02:00:00:00:00:0a", "02:00:00:00:0e:01", "02:00:00:00:0e:02",
-		"00:00:5e:00:01:01", "fe:ff:ff:ff:ff:ff", "00:00:00:00:00:01")
+		"00:00:5e:00:01:01", "fe:ff:ff:ff:ff:ff", "02:00:00:62:02:01", "02:00:00:99:02:01")
 	groups = macs("ff:ff:ff:ff:ff:ff", "01:00:5e:11:22:33", "33:33:5e:11:22:33", "01:00:5e:44:55:66",
 		"01:80:c2:00:00:00", "01:80:c2:00:00:01", "33:33:00:00:00:01", "03:00:ff:ff:ff:ff", "01:02:03:04:05:06",
 		"03:00:00:00:01:01")

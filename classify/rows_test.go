@@ -371,9 +371,13 @@ func TestRowsQueue(t *testing.T) {
 		}
 	}
 	spec.FilterAll, spec.BCLim = true, -1
+	spec.Vmacs[0].BCQueueLen = 20
 	table, err := NewTable(spec)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if got := table.BCQueueLen(); got != 20 {
+		t.Errorf("BCQueueLen is %d, the first vmac's is the largest: 20", got)
 	}
 	if _, v := table.Ingress(binary.BigEndian.AppendUint64(make([]byte, 0, 60), ^uint64(0))[:60], Meta{}, nil); v.Queued || v.Reason != Flooded {
 		t.Errorf("bclim -1 on a promiscuous parent: %+v", v)
