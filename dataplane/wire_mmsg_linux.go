@@ -54,7 +54,7 @@ func (m *mmsgWire) Recv(b *Batch) error {
 		}
 		var err error
 		if errno == unix.EAGAIN {
-			_, err = m.wait()
+			_, err = m.wait(pollUp)
 		} else {
 			err = m.recvError(errno)
 		}

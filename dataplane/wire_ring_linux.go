@@ -28,7 +28,9 @@ type ringWire struct {
 	resync bool
 
 	holeSince time.Time
-	idleDrops uint64 // what the kernel had dropped when the wait began
+
+	idle      int    // timeouts in a row, without a frame
+	idleDrops uint64 // what the kernel had dropped at the last of them
 }
 
 const (
@@ -136,6 +138,7 @@ func (r *ringWire) Recv(b *Batch) error {
 	for {
 		r.fill(b)
 		if len(b.Frames) > 0 {
+			r.idle = 0
 			r.received.Add(uint64(len(b.Frames)))
 			return nil
 		}
@@ -144,7 +147,11 @@ func (r *ringWire) Recv(b *Batch) error {
 			continue
 		}
 		r.holeSince = time.Time{}
-		idle, err := r.wait()
+		timeout := pollUp
+		if r.idle < 2 {
+			timeout = pollIdle
+		}
+		idle, err := r.wait(timeout)
 		if err == nil && idle {
 			err = r.unstick()
 		}
@@ -239,18 +246,24 @@ func (r *ringWire) waitHole() {
 	r.ring.next++
 }
 
-// unstick makes the ring anew if the kernel has dropped frames through a whole
-// timeout while the ring was empty. On current kernels, one frame whose GSO
-// type the virtio header cannot express leaves its slot marked as being filled
-// (tpacket_rcv, rx_owner_map), and from then on every frame is dropped.
+// pollIdle is the timeout in milliseconds of the first waits after a frame, so
+// that a stuck ring is noticed soon.
+const pollIdle = 100
+
+// unstick makes the ring anew if the kernel has dropped frames from one timeout
+// to the next while the ring was empty. On current kernels (seen on 6.18), one
+// frame whose GSO type the virtio header cannot express, such as SCTP's, leaves
+// its slot marked as being filled (tpacket_rcv, rx_owner_map), and from then on
+// every frame is dropped.
 func (r *ringWire) unstick() error {
 	r.readStatistics()
 	r.stats.Lock()
 	drops := r.stats.drops
 	r.stats.Unlock()
-	before := r.idleDrops
+	more := drops != r.idleDrops
 	r.idleDrops = drops
-	if drops == before || slotStatus(r.ring.slot(r.ring.next))&statusUser != 0 {
+	r.idle++
+	if r.idle == 1 || !more || slotStatus(r.ring.slot(r.ring.next))&statusUser != 0 {
 		return nil
 	}
 	r.stuck.Add(1)

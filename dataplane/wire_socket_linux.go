@@ -17,7 +17,10 @@ var nativeIsBig = binary.NativeEndian.Uint16([]byte{1, 0}) != 1
 // socket is what the backends on a real parent share: an AF_PACKET socket,
 // everything of Wire but Recv, and the waiting.
 //
-// Waiting is poll(2) on the socket and an eventfd that Close writes.
+// Waiting is poll(2) on the socket and an eventfd that Close writes. Request
+// and response over a veth took 11.6 µs in the median (of 20,000, three runs on
+// two cores) against 12.3 with the runtime's poller, 11.3 against 16 with the
+// goroutine locked to its thread; and poll has a timeout.
 type socket struct {
 	fd, wake     int
 	name         string // when it was opened; only for errors
@@ -109,10 +112,9 @@ const (
 	pollDown = 50
 )
 
-// wait blocks until there may be something to receive or the timeout, which is
-// no error; idle says that it was the timeout.
-func (s *socket) wait() (idle bool, err error) {
-	timeout := pollUp
+// wait blocks until there may be something to receive or the timeout in
+// milliseconds, which is no error; idle says that it was the timeout.
+func (s *socket) wait(timeout int) (idle bool, err error) {
 	if s.down.Load() {
 		timeout = pollDown
 	}

@@ -52,7 +52,7 @@ func closeReceiving(t *testing.T, l *link) {
 func closeWaiting(t *testing.T, l *link) {
 	if l.dev != nil {
 		// The far end of a veth would take everything at once.
-		if err := l.dev.Shape(1_000_000); err != nil {
+		if err := l.dev.Shape(400_000); err != nil {
 			t.Fatal(err)
 		}
 	}
