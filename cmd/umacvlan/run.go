@@ -124,8 +124,9 @@ func (a *app) foreground(ctx context.Context, requests []control.LinkRequest, as
 	engine := control.NewEngine(control.EngineOptions{})
 	ended := make(chan error, 1)
 	go func() { ended <- engine.Run(ctx) }()
-	links, err := a.makeAll(ctx, engine, ns, requests)
+	links, warnings, err := makeAll(ctx, engine, ns, requests)
 	if err == nil {
+		a.warn(warnings)
 		err = a.printMade(links, asJSON)
 	}
 	if err != nil {
@@ -139,20 +140,19 @@ func (a *app) foreground(ctx context.Context, requests []control.LinkRequest, as
 	return err
 }
 
-func (a *app) makeAll(ctx context.Context, engine *control.Engine, ns control.Namespace, requests []control.LinkRequest) ([]control.Link, error) {
-	var links []control.Link
+func makeAll(ctx context.Context, engine *control.Engine, ns control.Namespace, requests []control.LinkRequest) (links []control.Link, warnings []string, err error) {
 	for _, r := range requests {
 		r.NetnsInode = ns.Inode()
 		answer, refusal := engine.Link(ctx, r, ns)
 		if refusal != nil {
-			return nil, refusal
+			return nil, nil, refusal
 		}
-		a.warn(answer.Warnings)
+		warnings = append(warnings, answer.Warnings...)
 		if answer.Link != nil {
 			links = append(links, *answer.Link)
 		}
 	}
-	return links, nil
+	return links, warnings, nil
 }
 
 func (a *app) printMade(links []control.Link, asJSON bool) error {
