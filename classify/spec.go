@@ -4,7 +4,8 @@ package classify
 // its vmacs. A Table is made whole from it; nothing is edited in place.
 type Spec struct {
 	// Parent is the parent's own address, Broadcast its broadcast address
-	// (zero means ff:ff:ff:ff:ff:ff); both only type source-list copies.
+	// (zero means ff:ff:ff:ff:ff:ff). The one types source-list copies of what
+	// siblings send each other, the other is always in the port's filters.
 	Parent    MAC
 	Broadcast MAC
 
@@ -47,14 +48,15 @@ type Vmac struct {
 	Broadcast MAC
 
 	// Up is IFF_UP. UpSeq orders the vmacs by when they last entered the hash
-	// (brought up, or given a new MAC while up): larger is later.
+	// (brought up, or given a new MAC while up): larger is later, and among
+	// equals the later created.
 	Up    bool
 	UpSeq uint64
 
 	// MTU bounds what a bridge sibling may flood to this vmac; 0 means no bound.
 	MTU int
 
-	// Groups is the device's multicast list. Promisc and Allmulti admit every
+	// Groups is the device's multicast list; a repetition counts once. Promisc and Allmulti admit every
 	// group (and no foreign unicast).
 	Groups   []MAC
 	Promisc  bool
@@ -71,7 +73,7 @@ type Vmac struct {
 }
 
 // SourceEntry is one line of a source list: frames from MAC are copied to
-// Vmacs[Vmac], which must be in source mode.
+// Vmacs[Vmac], which must be in source mode. No entry comes twice.
 type SourceEntry struct {
 	Vmac int
 	MAC  MAC
