@@ -160,6 +160,63 @@ func TestUnsupportedGSO(t *testing.T) {
 	}
 }
 
+// TestTooLong: a frame larger than 64 KiB (BIG TCP) is marked as cut, and the
+// next one is whole.
+func TestTooLong(t *testing.T) {
+	for _, backend := range []string{dataplane.BackendRing, dataplane.BackendMmsg} {
+		t.Run(backend, func(t *testing.T) {
+			w, p := wiretest.OnVeth(func() (dataplane.Wire, error) {
+				w, _, err := dataplane.Open(wiretest.Parent, dataplane.WireOptions{Backend: backend})
+				return w, err
+			})(t)
+			defer w.Close()
+			for _, name := range []string{wiretest.Parent, "far0"} {
+				link, err := netlink.LinkByName(name)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := netlink.LinkSetGSOMaxSize(link, 200_000); err != nil {
+					t.Skipf("needs BIG TCP (Linux 5.19): %v", err)
+				}
+			}
+			long := tcp6(100_000, 1400)
+			short := tcp6(50_000, 1400)
+			for _, raw := range [][]byte{long, short} {
+				if err := p.Inject(raw); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var b dataplane.Batch
+			var got []dataplane.Frame
+			for len(got) < 2 {
+				if err := w.Recv(&b); err != nil {
+					t.Fatal(err)
+				}
+				got = append(got, b.Frames...)
+			}
+			if len(got) != 2 || !got[0].Cut || got[1].Cut || len(got[1].Raw) != len(short) {
+				t.Errorf("%d frames: %d bytes, cut %v; %d bytes, cut %v", len(got),
+					len(got[0].Raw), got[0].Cut, len(got[1].Raw), got[1].Cut)
+			}
+			if s := w.Stats(); s.Packets != 2 || s.Received != 2 || s.Stuck != 0 {
+				t.Errorf("%+v", s)
+			}
+		})
+	}
+}
+
+// tcp6 is a TCP super-frame over IPv6, whose length a frame may exceed.
+func tcp6(payload, mss int) []byte {
+	raw := make([]byte, vnet.HdrLen+14+60+payload)
+	e := raw[vnet.HdrLen:]
+	copy(e, []byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0, 1, 0x86, 0xdd, 0x60})
+	e[14+6], e[14+7] = 6, 64
+	e[54+12], e[54+13] = 0x50, 0x10
+	vnet.Hdr{Flags: vnet.FlagNeedsCsum, GSOType: vnet.GSOTCPv6, HdrLen: 74, GSOSize: uint16(mss),
+		CsumStart: 54, CsumOffset: 16}.Put(raw)
+	return raw
+}
+
 // udpFragments is a super-frame that is to become IP fragments (UFO), which
 // kernels accept from a TAP and have no virtio header for.
 func udpFragments(payload, size int) []byte {

@@ -205,7 +205,7 @@ func (v *veth) Shape(rate uint64) error {
 		QdiscAttrs: netlink.QdiscAttrs{
 			LinkIndex: v.near.Attrs().Index, Handle: netlink.MakeHandle(1, 0), Parent: netlink.HANDLE_ROOT,
 		},
-		Rate: rate / 8, Limit: 64 << 20, Buffer: 10_000,
+		Rate: rate / 8, Limit: 64 << 20, Buffer: netlink.Xmittime(rate/8, 4096),
 	})
 }
 
