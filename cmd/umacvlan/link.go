@@ -98,7 +98,10 @@ func (s *session) link(ctx context.Context, args []string) error {
 	if refusal != nil {
 		return refusal
 	}
-	s.warn(answer.Warnings)
+	// A device that stays down does no harm yet, and scripts expect silence.
+	if cmd.request.Up != nil && *cmd.request.Up {
+		s.warn(answer.Warnings)
+	}
 	return nil
 }
 

@@ -116,12 +116,16 @@ func (d *fakeDaemon) expect(t *testing.T, list ...expect) {
 func TestLinkAsksTheDaemon(t *testing.T) {
 	d := newFakeDaemon(t)
 	d.answer.Warnings = []string{"arp_ignore is 0 on vmac0"}
-	d.expect(t, expect{line: "link add link lo name vmac0 type macvlan mode bridge", stderr: "umacvlan: warning: arp_ignore is 0 on vmac0\n"})
+	d.expect(t,
+		expect{line: "link add link lo name vmac0 type macvlan mode bridge"},
+		expect{line: "link set lo up", stderr: "umacvlan: warning: arp_ignore is 0 on vmac0\n"},
+		expect{line: "link set lo down"},
+	)
 	st, err := os.Stat("/proc/self/ns/net")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(d.requests) != 1 {
+	if len(d.requests) != 3 {
 		t.Fatalf("%d requests", len(d.requests))
 	}
 	r := d.requests[0]
@@ -155,16 +159,16 @@ func TestNamespaceByPathAndPID(t *testing.T) {
 func TestRefusalsInTheWordsOfIP(t *testing.T) {
 	d := newFakeDaemon(t)
 	refusals := map[string]*control.Refusal{
-		"einval":   {Errno: 22},
-		"ebusy":    {Errno: 16},
-		"einuse":   {Errno: 98, Hint: "vmac0 has this address already"},
-		"enoaddr":  {Errno: 99},
-		"eexist":   {Errno: 17},
-		"enodev":   {Errno: 19},
-		"enotsup":  {Errno: 95},
-		"eperm":    {Errno: 1},
-		"extack":   {Errno: 22, Text: "mtu less than device minimum"},
-		"nodevice": {Errno: 19, Device: "eth9"},
+		"einval":   {Errno: int(syscall.EINVAL)},
+		"ebusy":    {Errno: int(syscall.EBUSY)},
+		"einuse":   {Errno: int(syscall.EADDRINUSE), Hint: "vmac0 has this address already"},
+		"enoaddr":  {Errno: int(syscall.EADDRNOTAVAIL)},
+		"eexist":   {Errno: int(syscall.EEXIST)},
+		"enodev":   {Errno: int(syscall.ENODEV)},
+		"enotsup":  {Errno: int(syscall.EOPNOTSUPP)},
+		"eperm":    {Errno: int(syscall.EPERM)},
+		"extack":   {Errno: int(syscall.EINVAL), Text: "mtu less than device minimum"},
+		"nodevice": {Errno: int(syscall.ENODEV), Device: "eth9"},
 	}
 	d.refuse = func(r control.LinkRequest) *control.Refusal { return refusals[r.Name] }
 	add := func(name string) string { return "link add link lo name " + name + " type macvlan" }
@@ -240,7 +244,7 @@ func TestBatch(t *testing.T) {
 	d := newFakeDaemon(t)
 	d.refuse = func(r control.LinkRequest) *control.Refusal {
 		if r.Name == "bad" {
-			return &control.Refusal{Errno: 22, Hint: "because"}
+			return &control.Refusal{Errno: int(syscall.EINVAL), Hint: "because"}
 		}
 		return nil
 	}
