@@ -62,7 +62,9 @@ func create(c Config) (_ *Device, err error) {
 // to it, because water cannot ask for IFF_VNET_HDR and a queue cannot get it
 // later, while the first queue attached to a device without queues can. Then the
 // device is no longer persistent. A process killed in between leaves a device
-// named birthName.
+// named birthName. The time without a queue is also time without a carrier
+// (__tun_detach, tun_attach), which is what makes the device show state UP when
+// it is up; a TAP whose carrier has never changed shows UNKNOWN.
 //
 // water opens without O_CLOEXEC: a child process started by another thread in
 // this moment inherits a queue. Then attaching fails with EBUSY.
@@ -129,18 +131,7 @@ func (d *Device) configure(r *route, index int, c Config) error {
 		return fmt.Errorf("set mtu %d, txqueuelen %d and alias %q: %w", c.MTU, c.TxQLen, c.Alias, err)
 	}
 	// The name comes last: whoever waits for it sees the device complete.
-	if err := r.set(index, 0, 0, attr{unix.IFLA_IFNAME, append([]byte(c.Name), 0)}); err != nil {
-		return err
-	}
-	// A TAP whose carrier has never changed shows state UNKNOWN. Kernels before
-	// 5.0 cannot do this, and go on showing it.
-	for _, on := range []int{0, 1} {
-		err := unix.IoctlSetPointerInt(d.FD(), unix.TUNSETCARRIER, on)
-		if err != nil && err != unix.EINVAL {
-			return fmt.Errorf("set carrier: %w", err)
-		}
-	}
-	return nil
+	return r.set(index, 0, 0, attr{unix.IFLA_IFNAME, append([]byte(c.Name), 0)})
 }
 
 const tunPath = "/dev/net/tun"
