@@ -7,11 +7,14 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync/atomic"
 	"testing"
 )
 
 // ipNamespace is a network namespace of the test's own with a veth pair va, vb.
 type ipNamespace string
+
+var namespaces atomic.Int32 // that were made, for names
 
 func newIPNamespace(t *testing.T) ipNamespace {
 	t.Helper()
@@ -21,7 +24,7 @@ func newIPNamespace(t *testing.T) ipNamespace {
 	if _, err := exec.LookPath("ip"); err != nil {
 		skipOrFail(t, "iproute2 is not installed")
 	}
-	ns := ipNamespace(fmt.Sprintf("ucli%d", os.Getpid()))
+	ns := ipNamespace(fmt.Sprintf("ucli%d-%d", os.Getpid(), namespaces.Add(1)))
 	mustRun(t, "ip", "netns", "add", string(ns))
 	t.Cleanup(func() { mustRun(t, "ip", "netns", "del", string(ns)) })
 	mustRun(t, "ip", "-n", string(ns), "link", "add", "va", "type", "veth", "peer", "name", "vb")

@@ -181,9 +181,15 @@ func (m *modify) readKeyword() error {
 	return m.readDev()
 }
 
+// notOurs refuses a keyword of ip's by name, rather than take it for a device.
 func (m *modify) notOurs(word string) error {
-	if word == "mode" {
+	switch word {
+	case "mode":
 		return usageError(`umacvlan: "mode" belongs behind the type: type macvlan mode MODE`)
+	case "link-netns", "link-netnsid":
+		return usageError(`umacvlan: "%s" is not needed: name the parent's namespace with -n, and the device's own with netns`, word)
+	case "index", "numtxqueues", "numrxqueues", "parentdev":
+		return usageError(`umacvlan: "%s" is nothing that umacvlan can choose`, word)
 	}
 	return usageError(`umacvlan: "%s" is nothing that umacvlan sets; once the device exists try: ip link set dev NAME %s ...`, word, word)
 }

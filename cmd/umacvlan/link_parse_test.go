@@ -116,6 +116,8 @@ var localErrors = []struct {
 	{line: "show help", code: 255},
 	{line: "show master va", code: 1, text: `umacvlan: link show cannot select by "master"; try: ip link show master ...`, ours: true},
 	{line: "set mv0 master va", code: 1, text: `umacvlan: "master" is nothing that umacvlan sets; once the device exists try: ip link set dev NAME master ...`, ours: true},
+	{line: "add link va name x index 7 type macvlan", code: 1, text: `umacvlan: "index" is nothing that umacvlan can choose`, ours: true},
+	{line: "add link va name x link-netns blue type macvlan", code: 1, text: `umacvlan: "link-netns" is not needed: name the parent's namespace with -n, and the device's own with netns`, ours: true},
 	{line: "add link va name x mode bridge type macvlan", code: 1, text: `umacvlan: "mode" belongs behind the type: type macvlan mode MODE`, ours: true},
 }
 
