@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -146,4 +147,26 @@ func TestMissingCapability(t *testing.T) {
 	if err := missingCapability("", runCapabilities); err == nil {
 		t.Error("no status, no error")
 	}
+}
+
+// FuzzCommandLine: options and batch lines of any shape are read or refused.
+func FuzzCommandLine(f *testing.F) {
+	for _, s := range []string{"-d -s link show", "--socket=/s -n blue link", "-c=always l", "link 'a b' \"c\" # d", "-b - --", "'"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, line string) {
+		args, err := splitWords(line)
+		if err != nil {
+			return
+		}
+		for _, a := range args {
+			if !strings.Contains(line, a) {
+				t.Fatalf("%q is no part of %q", a, line)
+			}
+		}
+		_, rest, err := parseOptions(args)
+		if err == nil && !slices.Equal(rest, args[len(args)-len(rest):]) {
+			t.Fatalf("%q is not the end of %q", rest, args)
+		}
+	})
 }
