@@ -116,7 +116,7 @@ func (s *Switch) egress(sn *snapshot, v *Vmac, f *Frame, out *outbox) {
 	case verdict.Wire:
 		out.add(f, outgoing{v, verdict.Reason})
 	case verdict.Reason == classify.ToLocal, verdict.Reason == classify.VLANTruncated:
-		v.sent(s, verdict.Reason, len(frame)) // whatever the parent's receive path makes of it
+		v.sent(s, verdict.Reason, 1, len(frame)) // whatever the parent's receive path makes of it
 	default:
 		v.unsent(s, verdict.Reason)
 	}
@@ -136,12 +136,12 @@ func strippedTag(frame []byte) int {
 	return 0
 }
 
-// sent and unsent count a frame that v has transmitted.
-func (v *Vmac) sent(s *Switch, r classify.Reason, length int) {
-	v.tx.packets.Add(1)
-	v.tx.bytes.Add(uint64(length))
-	v.tx.sent[r].Add(1)
-	s.sent[r].Add(1)
+// sent counts frames that v has transmitted, unsent one that was lost.
+func (v *Vmac) sent(s *Switch, r classify.Reason, frames, bytes int) {
+	v.tx.packets.Add(uint64(frames))
+	v.tx.bytes.Add(uint64(bytes))
+	v.tx.sent[r].Add(uint64(frames))
+	s.sent[r].Add(uint64(frames))
 }
 
 func (v *Vmac) unsent(s *Switch, r classify.Reason) {
@@ -181,9 +181,7 @@ func (s *Switch) send(out *outbox) {
 			continue
 		}
 		n, err := s.sendAll(frames)
-		for i := range n {
-			meta[i].from.sent(s, meta[i].reason, len(frames[i].Bytes()))
-		}
+		s.countSent(frames[:n], meta[:n])
 		if n == len(frames) {
 			return
 		}
@@ -195,6 +193,19 @@ func (s *Switch) send(out *outbox) {
 			}
 			return
 		}
+	}
+}
+
+// countSent counts what the parent took, runs of equal frames at once.
+func (s *Switch) countSent(frames []*Frame, meta []outgoing) {
+	for start := 0; start < len(frames); {
+		end, bytes := start, 0
+		for end < len(frames) && meta[end] == meta[start] {
+			bytes += len(frames[end].Bytes())
+			end++
+		}
+		meta[start].from.sent(s, meta[start].reason, end-start, bytes)
+		start = end
 	}
 }
 
@@ -210,7 +221,7 @@ func (s *Switch) sendPlain(f *Frame, m outgoing) {
 		m.from.unsent(s, wireReason(err))
 		return
 	}
-	m.from.sent(s, m.reason, len(f.Bytes()))
+	m.from.sent(s, m.reason, 1, len(f.Bytes()))
 }
 
 // sendAll is Wire.Send, patient with EAGAIN: it returns that only after the

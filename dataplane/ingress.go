@@ -13,6 +13,7 @@ func (s *Switch) receive() error {
 			return err
 		}
 		sn := s.rx.epoch.enter(&s.snap)
+		s.rx.count.seen.Add(uint64(len(b.Frames)))
 		for i := range b.Frames {
 			s.ingress(sn, &b.Frames[i])
 		}
@@ -24,9 +25,8 @@ func (s *Switch) receive() error {
 // (macvlan_handle_frame).
 func (s *Switch) ingress(sn *snapshot, f *Frame) {
 	w := &s.rx
-	w.count.seen.Add(1)
 	if f.Cut {
-		w.count.frames[classify.Truncated].Add(1)
+		w.frames.add(&w.count.frames, classify.Truncated)
 		return
 	}
 	var v classify.Verdict
@@ -35,7 +35,7 @@ func (s *Switch) ingress(sn *snapshot, f *Frame) {
 	if len(w.copies) > 0 && !s.spread(w, sn, f, v.Queued, len(f.Bytes())-int(f.Untagged)) {
 		reason = classify.BCQueueFull
 	}
-	w.count.frames[reason].Add(1)
+	w.frames.add(&w.count.frames, reason)
 }
 
 // spread stages the copies of a decision, or hands those of a queued flood to
@@ -43,14 +43,13 @@ func (s *Switch) ingress(sn *snapshot, f *Frame) {
 // kernel counts for a copy.
 func (s *Switch) spread(w *worker, sn *snapshot, f *Frame, queued bool, length int) bool {
 	var item *bcItem
-	var planned uint64
 	for _, c := range w.copies {
 		v := sn.vmacs[c.Vmac]
 		if c.Path == classify.Skipped {
 			v.skip(c.Reason)
 			continue
 		}
-		planned++
+		w.planned++
 		how := account{bytes: int32(length)}
 		switch c.Path {
 		case classify.Flood:
@@ -67,7 +66,6 @@ func (s *Switch) spread(w *worker, sn *snapshot, f *Frame, queued bool, length i
 		}
 		w.stage(v, f, how)
 	}
-	w.count.planned.Add(planned)
 	if item == nil {
 		return true
 	}

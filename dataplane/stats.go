@@ -15,6 +15,28 @@ func (c *byReason) addTo(sum *[classify.NumReasons]uint64) {
 	}
 }
 
+// run adds up equal reasons before it counts them: in a burst they mostly are
+// equal, and each locked addition costs as much as the lookup of an address.
+type run struct {
+	reason classify.Reason
+	n      uint64
+}
+
+func (r *run) add(c *byReason, reason classify.Reason) {
+	if reason != r.reason {
+		r.flush(c)
+		r.reason = reason
+	}
+	r.n++
+}
+
+func (r *run) flush(c *byReason) {
+	if r.n > 0 {
+		c[r.reason].Add(r.n)
+		r.n = 0
+	}
+}
+
 // counters are one data thread's share of the port's.
 type counters struct {
 	seen    atomic.Uint64 // frames taken from Recv

@@ -395,6 +395,7 @@ func TestSoftwareOffload(t *testing.T) {
 					for _, w := range want {
 						p.atVmac(0, w)
 					}
+					p.settle()
 					if st := p.v[0].Stats(); st.RxPackets != 1 || st.RxBytes != uint64(len(super)-vnet.HdrLen) {
 						t.Errorf("%d packets, %d bytes; a super-frame counts once, whole", st.RxPackets, st.RxBytes)
 					}

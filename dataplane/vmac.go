@@ -51,6 +51,10 @@ type worker struct {
 	ready  []*Vmac         // vmacs with something staged, in order of their first frame
 	soft   software
 	count  counters
+
+	// What the current batch adds to count.
+	frames  run
+	planned uint64
 }
 
 // stage holds what one data thread is about to write to a vmac.
@@ -75,8 +79,13 @@ func (w *worker) stage(v *Vmac, f *Frame, a account) {
 	st.how = append(st.how, a)
 }
 
-// flush writes what is staged, a vmac at a time.
+// flush ends a batch: it counts it, and writes what is staged, a vmac at a time.
 func (w *worker) flush() {
+	w.frames.flush(&w.count.frames)
+	if w.planned > 0 {
+		w.count.planned.Add(w.planned)
+		w.planned = 0
+	}
 	for i, v := range w.ready {
 		v.deliver(w)
 		w.ready[i] = nil
