@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/umacvlan/umacvlan/internal/lab"
 )
@@ -77,9 +78,11 @@ func TestFloors(t *testing.T) {
 		t.Skip("takes a minute and a quiet machine: UMACVLAN_FLOORS=1 runs it")
 	}
 	need(t)
+	o := options()
+	o.Calm = 2 * time.Second
 	todo := Cases()
 	for try := 1; len(todo) > 0; try++ {
-		results, err := Run(options(), todo)
+		results, err := Run(o, todo)
 		if e := WriteTable(os.Stdout, results); e != nil {
 			t.Fatal(e)
 		}

@@ -43,6 +43,7 @@ type Options struct {
 	Repetitions int           // of each case and contender
 	Warmup      time.Duration // not counted, at the start of each
 	Last        time.Duration // counted
+	Calm        time.Duration // how long to wait at most, before each, for a machine that has nothing else to do
 	Progress    io.Writer     // one line per repetition, or nil
 }
 
@@ -53,7 +54,7 @@ func Quick() Options {
 
 // Full is about seven minutes.
 func Full() Options {
-	return Options{Repetitions: 9, Warmup: 500 * time.Millisecond, Last: 2500 * time.Millisecond}
+	return Options{Repetitions: 9, Warmup: 500 * time.Millisecond, Last: 2500 * time.Millisecond, Calm: 5 * time.Second}
 }
 
 // Run plays the cases. Within a case the contenders take turns, A B A B.
@@ -97,9 +98,16 @@ func (o *Options) play(c Case, beds []*bed) (Result, error) {
 	}
 	for range o.Repetitions {
 		for i, b := range beds {
+			busy, err := awaitCalm(o.Calm)
+			if err != nil {
+				return r, err
+			}
 			s, err := o.once(c, b)
 			if err != nil {
 				return r, fmt.Errorf("%s, %s: %w", c.Title, o.Contenders[i].Name, err)
+			}
+			if busy > calm {
+				s.Notes["CPUs busy beforehand, %"] = 100 * busy
 			}
 			r.Series[i].Samples = append(r.Series[i].Samples, s)
 			if o.Progress != nil {
