@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"net"
+	"path/filepath"
 	"slices"
 	"testing"
 
@@ -501,6 +502,25 @@ func TestMovedAway(t *testing.T) {
 		}
 	}
 	links(t, h, "mv3")
+	// Threads that were lent to another namespace are back, or gone.
+	eventually(t, "no thread elsewhere", func() bool {
+		tasks, err := filepath.Glob("/proc/self/task/*/ns/net")
+		if err != nil || len(tasks) == 0 {
+			t.Fatal(err)
+		}
+		for _, task := range tasks {
+			fd, err := unix.Open(task, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+			if err != nil {
+				continue
+			}
+			away := sameFile(fd, int(other)) || sameFile(fd, int(third))
+			unix.Close(fd)
+			if away {
+				return false
+			}
+		}
+		return true
+	})
 }
 
 func TestAllocs(t *testing.T) {

@@ -93,13 +93,12 @@ func sum(b []byte, s uint64) uint64 {
 		s, c = bits.Add64(s, binary.NativeEndian.Uint64(b[40:48]), c)
 		s, c = bits.Add64(s, binary.NativeEndian.Uint64(b[48:56]), c)
 		s, c = bits.Add64(s, binary.NativeEndian.Uint64(b[56:64]), c)
-		s, c = bits.Add64(s, 0, c)
-		s += c
+		s += c // cannot carry again: after a carry s is at most 2^64-2
 		b = b[64:]
 	}
 	for len(b) >= 8 {
 		s, c = bits.Add64(s, binary.NativeEndian.Uint64(b), 0)
-		s += c // cannot carry again: s is at most 2^64-2 after a carry
+		s += c
 		b = b[8:]
 	}
 	if len(b) > 0 {
