@@ -3,15 +3,20 @@ package vnet
 import (
 	"encoding/binary"
 	"errors"
+	"hash/crc32"
 	"math/bits"
 )
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 var errSuper = errors.New("vnet: a super-frame has no checksum of its own")
 
 // Complete finishes, in place, the checksum that the header says is unfinished,
 // and takes that out of the header (skb_checksum_help). A frame whose header
 // says nothing of the kind is left as it is. A super-frame is refused, because
-// it has no checksum before it is cut up: see Segment.
+// it has no checksum before it is cut up: see Segment. What a sender has left to
+// its NIC in SCTP is a CRC, and so it becomes one, although the header cannot say
+// so.
 func Complete(raw []byte) error {
 	h := Parse(raw)
 	if !h.NeedsCsum() {
@@ -24,19 +29,21 @@ func Complete(raw []byte) error {
 		return errSuper
 	}
 	f := raw[HdrLen:]
-	complete(f[h.CsumStart:], int(h.CsumOffset), 0)
+	if h.CsumOffset != sctpCsum || !finishSCTP(f, int(h.CsumStart)) {
+		complete(f[h.CsumStart:], int(h.CsumOffset), 0)
+	}
 	h.Flags &^= FlagNeedsCsum
 	h.CsumStart, h.CsumOffset = 0, 0
 	h.Put(raw)
 	return nil
 }
 
-// CompleteUnmarked computes the TCP or UDP checksum of an Ethernet frame (no
+// CompleteUnmarked computes the TCP, UDP or SCTP checksum of an Ethernet frame (no
 // virtio header before it) from scratch and writes it in place. It is for frames
 // of which the kernel says TP_STATUS_CSUMNOTREADY on a socket without
 // PACKET_VNET_HDR. The frame may have VLAN tags, IPv4 options and IPv6 extension
 // headers. The error unwraps to errors.ErrUnsupported for fragments and for
-// anything but TCP and UDP, and to ErrHeader for lengths that contradict each
+// anything but these three, and to ErrHeader for lengths that contradict each
 // other; the frame is then unchanged.
 func CompleteUnmarked(frame []byte) error {
 	l, err := parse(frame)
@@ -49,9 +56,25 @@ func CompleteUnmarked(frame []byte) error {
 
 // finish computes the transport checksum of f from scratch.
 func finish(f []byte, l *offsets) {
+	if l.proto == protoSCTP {
+		clear(f[l.csum() : l.csum()+4])
+		binary.LittleEndian.PutUint32(f[l.csum():], crc32.Checksum(f[l.l4:l.end], castagnoli))
+		return
+	}
 	off := l.csum() - l.l4
 	f[l.l4+off], f[l.l4+off+1] = 0, 0
 	complete(f[l.l4:l.end], off, pseudo(f, l))
+}
+
+// finishSCTP is finish for an SCTP packet whose header is at start, and reports
+// whether f is one.
+func finishSCTP(f []byte, start int) bool {
+	l, err := parse(f)
+	if err != nil || l.proto != protoSCTP || l.l4 != start {
+		return false
+	}
+	finish(f, &l)
+	return true
 }
 
 // complete puts the checksum of b, started with init, at off. Zero becomes
@@ -67,10 +90,7 @@ func complete(b []byte, off int, init uint64) {
 // pseudo is the sum of the pseudo-header of f.
 func pseudo(f []byte, l *offsets) uint64 {
 	var tail [4]byte
-	tail[1] = protoTCP
-	if l.udp {
-		tail[1] = protoUDP
-	}
+	tail[1] = l.proto
 	binary.BigEndian.PutUint16(tail[2:], uint16(l.end-l.l4))
 	s := uint64(binary.NativeEndian.Uint32(tail[:]))
 	if l.v6 {

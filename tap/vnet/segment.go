@@ -48,7 +48,7 @@ func Segment(raw, arena []byte, out [][]byte) (segs [][]byte, rest []byte, err e
 	}
 	// A UDP datagram over IPv4 may go without a checksum, unless its header says
 	// that it has an unfinished one.
-	noCsum := l.udp && !l.v6 && !h.NeedsCsum() && f[l.csum()]|f[l.csum()+1] == 0
+	noCsum := l.proto == protoUDP && !l.v6 && !h.NeedsCsum() && f[l.csum()]|f[l.csum()+1] == 0
 
 	mss, data := int(h.GSOSize), l.end-l.payload
 	count := max(1, (data+mss-1)/mss)
@@ -81,11 +81,11 @@ func Segment(raw, arena []byte, out [][]byte) (segs [][]byte, rest []byte, err e
 func (h Hdr) describes(l *offsets) bool {
 	switch h.GSOType &^ GSOECN {
 	case GSOTCPv4:
-		return !l.udp && !l.v6
+		return l.proto == protoTCP && !l.v6
 	case GSOTCPv6:
-		return !l.udp && l.v6
+		return l.proto == protoTCP && l.v6
 	}
-	return l.udp
+	return l.proto == protoUDP
 }
 
 // renumber makes the copied headers of segment i those of a packet of its own:
@@ -101,7 +101,7 @@ func (s *offsets) renumber(g []byte, i int, last bool, offset int) {
 		binary.NativeEndian.PutUint16(ip[10:], ^fold(sum(ip[:s.l4-s.l3], 0)))
 	}
 	t := g[s.l4:]
-	if s.udp {
+	if s.proto == protoUDP {
 		binary.BigEndian.PutUint16(t[4:], uint16(s.end-s.l4))
 		return
 	}

@@ -240,14 +240,14 @@ func verifyTransport(t *testing.T, g []byte, l offsets) {
 		b = append(b, g[l.l3+12:l.l3+20]...)
 	}
 	proto, at := byte(6), l.l4+16
-	if l.udp {
+	if l.proto == protoUDP {
 		proto, at = 17, l.l4+6
 	}
 	field := binary.BigEndian.Uint16(g[at:])
 	b = append(b, 0, proto)
 	b = binary.BigEndian.AppendUint16(b, uint16(len(g)-l.l4))
 	b = append(b, g[l.l4:]...)
-	if l.udp && !l.v6 && field == 0 {
+	if l.proto == protoUDP && !l.v6 && field == 0 {
 		return
 	}
 	if slowSum(b) != 0xffff {

@@ -105,13 +105,15 @@ var (
 )
 
 const (
-	ethLen = 14
-	tagLen = 4
-	tcpLen = 20
-	udpLen = 8
+	ethLen  = 14
+	tagLen  = 4
+	tcpLen  = 20
+	udpLen  = 8
+	sctpLen = 12
 
-	tcpCsum = 16 // offset of the checksum in a TCP header
-	udpCsum = 6  // and in a UDP header
+	tcpCsum  = 16 // offset of the checksum in a TCP header
+	udpCsum  = 6  // in a UDP header
+	sctpCsum = 8  // and in an SCTP header
 )
 
 // Check reports whether the header of a raw frame is one that the kernel would
