@@ -92,6 +92,9 @@ func (r *Refusal) Error() string {
 	return s
 }
 
+// Unwrap returns the error number.
+func (r *Refusal) Unwrap() error { return syscall.Errno(r.Errno) }
+
 // Link is one vmac in the shape of "ip -d -s -j link show".
 type Link struct {
 	IfIndex     int      `json:"ifindex"`

@@ -38,6 +38,7 @@ type port struct {
 	listed     bool   // some vmac's address was in the parent's list
 	filters    string // what the parent did with it
 	last       *netdev
+	left       time.Time // when it was not found where it was
 	account    account
 }
 

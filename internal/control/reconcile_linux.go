@@ -133,6 +133,7 @@ func (e *Engine) lookParent(p *port) {
 	if old == nil {
 		return
 	}
+	p.left = time.Time{}
 	now := describe(p.id, dev, p.conn)
 	if old.Parent != now {
 		e.apply(rules.ParentSeen{Parent: now})
@@ -150,9 +151,23 @@ func (e *Engine) lookParent(p *port) {
 	}
 }
 
+// lastWords is how long the RTM_DELLINK of a parent that isn't there any more is
+// waited for.
+const lastWords = 50 * time.Millisecond
+
 // parentLeft tells a parent that has moved to another namespace from one that is
 // gone.
 func (e *Engine) parentLeft(p *port) {
+	if p.last == nil {
+		// The wire breaks before rtnetlink says where the device went.
+		if p.left.IsZero() {
+			p.left = time.Now()
+			time.AfterFunc(lastWords, func() { e.touch(p.at, nil) })
+		}
+		if time.Since(p.left) < lastWords {
+			return
+		}
+	}
 	if p.last != nil && p.last.hasNewNetns {
 		ns, err := p.newHome()
 		if err == nil {

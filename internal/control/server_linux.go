@@ -2,7 +2,18 @@ package control
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
 	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // ServerOptions configures Serve.
@@ -14,8 +25,205 @@ type ServerOptions struct {
 	Ready func(socket string)
 }
 
+// Limits of a request: the longest that a client may take to send it, and its
+// size (a source list of 65536 addresses is 1.3 MB).
+const (
+	requestTime = 10 * time.Second
+	requestSize = 4 << 20
+	idleTime    = time.Minute
+)
+
 // Serve answers the API for e at a unix socket until ctx is done, then removes
 // the socket. It refuses a socket that a living daemon serves. The engine must
 // be run by the caller beside it. If $NOTIFY_SOCKET is set, the service manager
 // is told when requests are accepted.
-func Serve(ctx context.Context, e *Engine, o ServerOptions) error { <-ctx.Done(); return nil }
+func Serve(ctx context.Context, e *Engine, o ServerOptions) error {
+	if o.Socket == "" {
+		o.Socket = SocketPath()
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	l, err := listen(o.Socket)
+	if err != nil {
+		return err
+	}
+	s := &server{e: e, o: o}
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /v1/link", s.link)
+	mux.HandleFunc("GET /v1/links", s.links)
+	mux.HandleFunc("GET /v1/ledger", func(w http.ResponseWriter, _ *http.Request) { reply(w, e.Ledgers()) })
+	mux.HandleFunc("GET /v1/status", s.status)
+	srv := &http.Server{
+		Handler: mux, ErrorLog: slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
+		ReadHeaderTimeout: requestTime, ReadTimeout: requestTime, IdleTimeout: idleTime, MaxHeaderBytes: 64 << 10,
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, peerKey{}, c) },
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- srv.Serve(l) }()
+	if o.Ready != nil {
+		o.Ready(o.Socket)
+	}
+	notify("READY=1", o.Logger)
+	select {
+	case err = <-ended:
+		return fmt.Errorf("serve %s: %w", o.Socket, err)
+	case <-ctx.Done():
+	}
+	notify("STOPPING=1", o.Logger)
+	// What is being answered is answered; a client that only keeps its
+	// connection open doesn't hold us up.
+	grace, stop := context.WithTimeout(context.Background(), 3*time.Second)
+	defer stop()
+	if srv.Shutdown(grace) != nil {
+		srv.Close()
+	}
+	<-ended
+	return nil
+}
+
+// listen makes the socket, mode 0600. One that a dead daemon has left is
+// replaced.
+func listen(path string) (_ net.Listener, err error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, fmt.Errorf("listen at %s: %w", path, err)
+	}
+	if err := refuseLiving(path); err != nil {
+		return nil, err
+	}
+	// bind and rename, so that the socket is never there with a wider mode, and
+	// never without somebody who listens.
+	temp := fmt.Sprintf("%s.%d", path, os.Getpid())
+	os.Remove(temp)
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: temp, Net: "unix"})
+	if err != nil {
+		return nil, fmt.Errorf("listen at %s: %w", path, err)
+	}
+	l.SetUnlinkOnClose(false)
+	err = errors.Join(os.Chmod(temp, 0o600), os.Rename(temp, path))
+	if err != nil {
+		l.Close()
+		os.Remove(temp)
+		return nil, fmt.Errorf("listen at %s: %w", path, err)
+	}
+	return &socketListener{l, path}, nil
+}
+
+// socketListener removes its socket when it is closed.
+type socketListener struct {
+	*net.UnixListener
+	path string
+}
+
+func (l *socketListener) Close() error {
+	err := l.UnixListener.Close()
+	if err == nil {
+		os.Remove(l.path)
+	}
+	return err
+}
+
+// refuseLiving returns an error if somebody answers at path, or if it is no
+// socket.
+func refuseLiving(path string) error {
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return fmt.Errorf("listen at %s: %w", path, err)
+	case info.Mode().Type() != fs.ModeSocket:
+		return fmt.Errorf("listen at %s: a file that is no socket is there", path)
+	}
+	c, err := net.DialTimeout("unix", path, time.Second)
+	if err != nil {
+		return nil // nobody listens any more
+	}
+	defer c.Close()
+	if cred, err := peerOf(c); err == nil {
+		return fmt.Errorf("listen at %s: already running, pid %d", path, cred.Pid)
+	}
+	return fmt.Errorf("listen at %s: already running", path)
+}
+
+type server struct {
+	e *Engine
+	o ServerOptions
+}
+
+func (s *server) link(w http.ResponseWriter, r *http.Request) {
+	var req LinkRequest
+	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, requestSize))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&req); err != nil {
+		refuseWith(w, http.StatusBadRequest, &Refusal{Errno: int(unix.EINVAL), Hint: "request: " + err.Error()})
+		return
+	}
+	ns, refusal := namespaceFor(r, req.NetnsInode, req.NetnsPath)
+	if refusal != nil {
+		refuseWith(w, http.StatusForbidden, refusal)
+		return
+	}
+	defer ns.Close()
+	// A client that goes away doesn't take its request back.
+	answer, refusal := s.e.Link(context.WithoutCancel(r.Context()), req, ns)
+	if refusal != nil {
+		refuseWith(w, http.StatusUnprocessableEntity, refusal)
+		return
+	}
+	reply(w, answer)
+}
+
+func (s *server) links(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	var inode uint64
+	if _, err := fmt.Sscan(q.Get("inode"), &inode); err != nil && q.Get("netns") == "" {
+		refuseWith(w, http.StatusBadRequest, &Refusal{Errno: int(unix.EINVAL), Hint: "links: inode or netns is needed"})
+		return
+	}
+	ns, refusal := namespaceFor(r, inode, q.Get("netns"))
+	if refusal != nil {
+		refuseWith(w, http.StatusForbidden, refusal)
+		return
+	}
+	defer ns.Close()
+	links, err := s.e.Links(ns, q["name"]...)
+	if err != nil {
+		refuseWith(w, http.StatusInternalServerError, refusalOf(err, err.Error()))
+		return
+	}
+	reply(w, links)
+}
+
+func (s *server) status(w http.ResponseWriter, _ *http.Request) {
+	st := s.e.Status()
+	st.Version, st.Socket = s.o.Version, s.o.Socket
+	reply(w, st)
+}
+
+func reply(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	json.NewEncoder(w).Encode(v)
+}
+
+func refuseWith(w http.ResponseWriter, status int, r *Refusal) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	json.NewEncoder(w).Encode(r)
+}
+
+// notify is sd_notify.
+func notify(state string, log *slog.Logger) {
+	path := os.Getenv("NOTIFY_SOCKET")
+	if path == "" {
+		return
+	}
+	c, err := net.Dial("unixgram", path) // a leading @ is an abstract address
+	if err == nil {
+		_, err = c.Write([]byte(state))
+		c.Close()
+	}
+	if err != nil {
+		log.Warn("tell the service manager", "err", err)
+	}
+}

@@ -1,0 +1,213 @@
+package control_test
+
+import (
+	"net"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/umacvlan/umacvlan/classify"
+	"github.com/umacvlan/umacvlan/internal/control"
+	"github.com/umacvlan/umacvlan/internal/lab"
+)
+
+// The life of a vmac: it exists, down, when the request returns; plain ip brings
+// it up; it takes traffic, stops, and leaves nothing.
+func TestLife(t *testing.T) {
+	b := newBed(t)
+	inside := b.ns()
+	d := b.vmac(lab.Vmac{Name: "vmac0", NS: inside})
+	a := attrs(inside, "vmac0")
+	if a.RawFlags&unix.IFF_UP != 0 || a.MTU != 1500 || a.Alias != "umacvlan mode bridge link va" || a.TxQLen != 1000 {
+		t.Errorf("the new device is %+v", a)
+	}
+	if m := a.HardwareAddr; m[0]&3 != 2 {
+		t.Errorf("address %v is not a random local one", m)
+	}
+	if b.hears(d, d.MAC, 20*time.Millisecond) {
+		t.Error("a down vmac heard something")
+	}
+	b.must(b.Wire.AddAddr("10.1.1.9/24"))
+	b.must(d.AddAddr("10.1.1.2/24"))
+	b.must(d.Up())
+	b.echo(b.Wire.NS, inside, "10.1.1.2")
+	b.echo(inside, b.Wire.NS, "10.1.1.9")
+	if p := attrs(b.Parent.NS, "va").Promisc; p != 1 {
+		t.Errorf("the parent's promiscuity is %d, want 1", p)
+	}
+	l := b.links(inside)[0]
+	if l.OperState != "UP" || !slices.Contains(l.Flags, "LOWER_UP") || l.Stats64.Rx.Packets == 0 || l.Stats64.Tx.Packets == 0 {
+		t.Errorf("an up vmac is shown as %+v", l)
+	}
+	b.must(d.Down())
+	b.soon("the parent forgets the address", func() bool { return attrs(b.Parent.NS, "va").Promisc == 0 })
+	b.must(d.Up())
+	b.soon("the vmac hears again", func() bool { return b.hears(d, d.MAC, 10*time.Millisecond) })
+	b.done(inside, control.LinkRequest{Op: "delete", Name: "vmac0"})
+	if attrs(inside, "vmac0") != nil || attrs(b.Parent.NS, "va").Promisc != 0 || len(b.links(inside)) != 0 {
+		t.Error("the delete left something")
+	}
+}
+
+// Somebody else deletes the device.
+func TestDeletedByIp(t *testing.T) {
+	b := newBed(t)
+	d := b.vmac(lab.Vmac{Name: "vmac0"})
+	o := b.vmac(lab.Vmac{Name: "vmac1"})
+	b.must(d.Up())
+	b.must(o.Up())
+	b.soon("both are up", func() bool { return b.hears(d, d.MAC, time.Millisecond) && b.hears(o, o.MAC, time.Millisecond) })
+	b.must(d.Delete())
+	b.soon("one is left", func() bool { return b.em.Engine.Status().Vmacs == 1 })
+	if !b.hears(o, o.MAC, 50*time.Millisecond) {
+		t.Error("the other one went deaf")
+	}
+	b.must(o.Delete())
+	b.soon("no parent is left", func() bool { return len(b.em.Engine.Status().Parents) == 0 })
+	b.soon("the parent forgets the addresses", func() bool { return attrs(b.Parent.NS, "va").Promisc == 0 })
+	// The name is free, and the parent can be used again.
+	b.vmac(lab.Vmac{Name: "vmac0"})
+}
+
+// A namespace goes, and with it the vmac in it (row 209).
+func TestNamespaceDeleted(t *testing.T) {
+	b := newBed(t)
+	inside, err := lab.NewNS()
+	b.must(err)
+	d := b.vmac(lab.Vmac{Name: "vmac0", NS: inside})
+	b.must(d.Up())
+	b.soon("the parent is promiscuous", func() bool { return attrs(b.Parent.NS, "va").Promisc == 1 })
+	b.must(inside.Close())
+	b.soon("the vmac is gone", func() bool { return b.em.Engine.Status().Vmacs == 0 })
+	b.soon("the parent forgets the address", func() bool { return attrs(b.Parent.NS, "va").Promisc == 0 })
+}
+
+// A MAC set by plain ip takes effect within 100 ms.
+func TestAddressByIp(t *testing.T) {
+	b := newBed(t)
+	d := b.vmac(lab.Vmac{Name: "vmac0"})
+	b.must(d.Up())
+	b.soon("the vmac hears", func() bool { return b.hears(d, d.MAC, 10*time.Millisecond) })
+	for i := range 5 {
+		old, now := d.MAC, net.HardwareAddr{2, 0, 0, 0, 2, byte(i)}
+		b.must(d.SetMAC(now))
+		start := time.Now()
+		if !b.hears(d, now, 100*time.Millisecond) {
+			t.Errorf("deaf to the new address after %v", time.Since(start))
+		}
+		if b.hears(d, old, 10*time.Millisecond) {
+			t.Error("still hears the old address")
+		}
+	}
+}
+
+// Rows 180 and 183 with plain ip: what the kernel would refuse is taken back.
+func TestConflictsByIp(t *testing.T) {
+	b := newBed(t)
+	x := b.vmac(lab.Vmac{Name: "x", MAC: hw("02:00:00:00:01:01")})
+	y := b.vmac(lab.Vmac{Name: "y", MAC: hw("02:00:00:00:01:01")})
+	b.must(x.Up())
+	b.soon("x hears", func() bool { return b.hears(x, x.MAC, 10*time.Millisecond) })
+	b.must(y.Up())
+	b.soon("y is taken down again", func() bool { return attrs(y.NS, "y").RawFlags&unix.IFF_UP == 0 })
+	b.refused(y.NS, control.LinkRequest{Op: "set", Name: "y", Up: ptr(true)}, unix.EADDRINUSE)
+	b.must(y.SetMAC(hw("02:00:00:00:01:02")))
+	b.must(y.Up())
+	b.soon("y hears", func() bool { return b.hears(y, y.MAC, 10*time.Millisecond) })
+	b.must(y.SetMAC(hw("02:00:00:00:01:01")))
+	b.soon("y has its address back", func() bool { return attrs(y.NS, "y").HardwareAddr.String() == "02:00:00:00:01:02" })
+	b.must(y.SetMTU(1501))
+	b.soon("y has its mtu back", func() bool { return attrs(y.NS, "y").MTU == 1500 })
+}
+
+// The owner moves the device through two more namespaces.
+func TestMoveTwice(t *testing.T) {
+	b := newBed(t)
+	b.must(b.Wire.AddAddr("10.1.1.9/24"))
+	d := b.vmac(lab.Vmac{Name: "vmac0"})
+	at := b.Parent.NS
+	for i, to := range []*lab.NS{b.ns(), b.ns(), b.ns()} {
+		b.must(at.Do(func() error {
+			l, err := netlink.LinkByName("vmac0")
+			if err != nil {
+				return err
+			}
+			return netlink.LinkSetNsFd(l, to.FD())
+		}))
+		at = to
+		var err error
+		d, err = lab.Find(to, "vmac0")
+		b.must(err)
+		b.must(d.AddAddr("10.1.1.2/24"))
+		b.must(d.Up())
+		b.echo(b.Wire.NS, to, "10.1.1.2")
+		if l := b.links(to); len(l) != 1 || l[0].Parent != "" || l[0].LinkIndex != b.Parent.Index {
+			t.Errorf("after move %d it is shown as %+v", i, l)
+		}
+	}
+	if len(b.links(b.Parent.NS)) != 0 {
+		t.Error("still shown where it came from")
+	}
+	mac := net.HardwareAddr{2, 0, 0, 0, 2, 9}
+	b.must(d.SetMAC(mac))
+	if !b.hears(d, mac, 100*time.Millisecond) {
+		t.Error("a change in the last namespace went unnoticed")
+	}
+	b.must(d.Delete())
+	b.soon("it is gone", func() bool { return b.em.Engine.Status().Vmacs == 0 })
+}
+
+// A join by a packet socket is announced nowhere.
+func TestGroupJoins(t *testing.T) {
+	b := newBed(t)
+	d := b.vmac(lab.Vmac{Name: "vmac0"})
+	b.must(d.Up())
+	group := hw("01:00:5e:11:22:33")
+	b.must(b.Join("vmac0", group))
+	b.soon("the group is heard", func() bool { return b.hears(d, group, 10*time.Millisecond) })
+	other := hw("33:33:00:00:ab:cd")
+	if b.hears(d, other, 10*time.Millisecond) {
+		t.Skip("the other group's hash happens to be the same")
+	}
+	b.must(d.SetAllmulti(true))
+	if !b.hears(d, other, 100*time.Millisecond) {
+		t.Error("allmulticast had no effect within 100 ms")
+	}
+	b.must(d.SetAllmulti(false))
+	b.soon("allmulticast is off", func() bool { return !b.hears(d, other, 10*time.Millisecond) })
+}
+
+// Section 4.6, by request and by plain ip.
+func TestPassthruAddress(t *testing.T) {
+	b := newBed(t)
+	inside := b.ns()
+	parent := func() string { return attrs(b.Parent.NS, "va").HardwareAddr.String() }
+	original := parent()
+	d := b.vmac(lab.Vmac{Name: "pt", Mode: classify.Passthru, NS: inside})
+	if d.MAC.String() != original {
+		t.Errorf("passthru has %v, not the parent's address", d.MAC)
+	}
+	b.done(inside, control.LinkRequest{Op: "set", Name: "pt", Address: ptr("02:00:00:00:03:01")})
+	if parent() != "02:00:00:00:03:01" || attrs(inside, "pt").HardwareAddr.String() != "02:00:00:00:03:01" {
+		t.Errorf("parent %s, vmac %s", parent(), attrs(inside, "pt").HardwareAddr)
+	}
+	b.must(d.Up())
+	b.must(d.SetMAC(hw("02:00:00:00:03:02")))
+	b.soon("the parent follows", func() bool { return parent() == "02:00:00:00:03:02" })
+	b.done(inside, control.LinkRequest{Op: "delete", Name: "pt"})
+	if parent() != original {
+		t.Errorf("the parent is left with %s, not %s", parent(), original)
+	}
+	d = b.vmac(lab.Vmac{Name: "pt", Mode: classify.Passthru, NS: inside})
+	b.must(d.SetMAC(hw("02:00:00:00:03:03")))
+	b.soon("the parent follows", func() bool { return parent() == "02:00:00:00:03:03" })
+	b.must(b.Parent.SetMAC(hw("02:00:00:00:03:04")))
+	b.soon("the vmac follows", func() bool { return attrs(inside, "pt").HardwareAddr.String() == "02:00:00:00:03:04" })
+	b.must(d.SetMAC(hw("02:00:00:00:03:05")))
+	b.soon("the parent follows", func() bool { return parent() == "02:00:00:00:03:05" })
+	b.must(d.Delete())
+	b.soon("the parent has what it was given last", func() bool { return parent() == "02:00:00:00:03:04" })
+}

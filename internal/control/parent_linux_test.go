@@ -1,0 +1,195 @@
+package control_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/umacvlan/umacvlan/classify"
+	"github.com/umacvlan/umacvlan/internal/control"
+	"github.com/umacvlan/umacvlan/internal/lab"
+)
+
+// Section 5: what happens to the parent happens to its vmacs.
+func TestParentEvents(t *testing.T) {
+	b := newBed(t)
+	inside := b.ns()
+	d := b.vmac(lab.Vmac{Name: "vmac0", NS: inside})
+	b.must(d.Up())
+	b.soon("the vmac hears", func() bool { return b.hears(d, d.MAC, 10*time.Millisecond) })
+	shown := func() control.Link { return b.links(inside, "vmac0")[0] }
+
+	b.must(b.Parent.Down())
+	b.soon("the carrier is gone", func() bool { up, err := d.Operational(); return err == nil && !up })
+	if l := shown(); l.OperState != "LOWERLAYERDOWN" || !slices.Contains(l.Flags, "NO-CARRIER") || !slices.Contains(l.Flags, "M-DOWN") {
+		t.Errorf("over a parent that is down: %v, state %s", l.Flags, l.OperState)
+	}
+	b.must(b.Parent.Up())
+	b.soon("the carrier is back", func() bool { up, err := d.Operational(); return err == nil && up })
+	b.soon("the vmac hears again", func() bool { return b.hears(d, d.MAC, 10*time.Millisecond) })
+	if l := shown(); l.OperState != "UP" {
+		t.Errorf("state is %s", l.OperState)
+	}
+
+	b.must(b.Wire.Down())
+	b.soon("no carrier", func() bool { return shown().OperState == "LOWERLAYERDOWN" })
+	if l := shown(); slices.Contains(l.Flags, "M-DOWN") {
+		t.Errorf("over a parent without carrier: %v", l.Flags)
+	}
+	b.must(b.Wire.Up())
+	b.soon("carrier", func() bool { return shown().OperState == "UP" })
+
+	b.must(b.Parent.SetMTU(1400))
+	b.soon("the mtu is clamped", func() bool { return attrs(inside, "vmac0").MTU == 1400 })
+	b.must(b.Parent.SetMTU(1500))
+	time.Sleep(20 * time.Millisecond)
+	if m := attrs(inside, "vmac0").MTU; m != 1400 {
+		t.Errorf("raising the parent's mtu raised the vmac's to %d", m)
+	}
+
+	b.must(b.Parent.NS.Do(func() error {
+		l, err := netlink.LinkByName("va")
+		if err != nil {
+			return err
+		}
+		return netlink.LinkSetName(l, "eth7")
+	}))
+	b.soon("the alias names the parent", func() bool { return attrs(inside, "vmac0").Alias == "umacvlan mode bridge link eth7" })
+
+	// The frames that the wire sent while the vmac had no carrier are not lost
+	// on the ledger, nor is the parent.
+	b.must(b.Parent.Delete())
+	b.soon("vmacs go with their parent", func() bool { return attrs(inside, "vmac0") == nil && b.em.Engine.Status().Vmacs == 0 })
+}
+
+// Row 208: the vmacs of a parent that moves survive, and stay where they are.
+func TestParentMoved(t *testing.T) {
+	b := newBed(t)
+	inside, to := b.ns(), b.ns()
+	d := b.vmac(lab.Vmac{Name: "vmac0", NS: inside})
+	b.must(d.Up())
+	b.soon("the vmac hears", func() bool { return b.hears(d, d.MAC, 10*time.Millisecond) })
+	before := b.links(inside)[0].Stats64.Rx.Packets
+	// The namespace has to be found: a process's is, a file descriptor's isn't.
+	pid := sleepIn(t, to)
+	t.Logf("the parent goes to the namespace of pid %d", pid)
+	b.must(b.Parent.NS.Do(func() error {
+		l, err := netlink.LinkByName("va")
+		if err != nil {
+			return err
+		}
+		return netlink.LinkSetNsFd(l, to.FD())
+	}))
+	moved, err := lab.Find(to, "va")
+	b.must(err)
+	b.Parent = moved
+	b.must(moved.Up())
+	b.soon("the vmac hears by the moved parent", func() bool { return b.hears(d, d.MAC, 10*time.Millisecond) })
+	if l := b.links(inside)[0]; l.Stats64.Rx.Packets <= before || l.Umacvlan.ParentIn != fmt.Sprintf("net:[%d]", to.Inode()) {
+		t.Errorf("after the move it is shown as %+v", l)
+	}
+}
+
+// One engine serves many parents in many namespaces; names are the caller's.
+func TestManyParents(t *testing.T) {
+	b := newBed(t)
+	second, err := lab.NewTopology(b.em, lab.Options{})
+	b.must(err)
+	t.Cleanup(func() { second.Close() })
+	c := &bed{second, t, b.em}
+	for _, x := range []*bed{b, c} {
+		for i := range 3 {
+			d := x.vmac(lab.Vmac{Name: fmt.Sprintf("vmac%d", i), MAC: hw(fmt.Sprintf("02:00:00:00:01:0%d", i))})
+			x.must(d.Up())
+		}
+	}
+	for _, x := range []*bed{b, c} {
+		for i := range 3 {
+			d := x.Vmacs[fmt.Sprintf("vmac%d", i)]
+			x.soon("it hears", func() bool { return x.hears(d, d.MAC, 10*time.Millisecond) })
+		}
+		if n := len(x.links(x.Parent.NS)); n != 3 {
+			t.Errorf("%d vmacs are shown, want 3", n)
+		}
+	}
+	if st := b.em.Engine.Status(); len(st.Parents) != 2 || st.Vmacs != 6 {
+		t.Errorf("status is %+v", st)
+	}
+	d := b.Vmacs["vmac0"]
+	b.done(b.Parent.NS, control.LinkRequest{Op: "delete", Name: "vmac1"})
+	if !b.hears(d, d.MAC, 50*time.Millisecond) || !c.hears(c.Vmacs["vmac1"], c.Vmacs["vmac1"].MAC, 50*time.Millisecond) {
+		t.Error("deleting one made another one deaf")
+	}
+}
+
+// Many come, go up, and go at once.
+func TestChurn(t *testing.T) {
+	b := newBed(t)
+	const n = 60
+	inside := b.ns()
+	for i := range n {
+		r := control.LinkRequest{Op: "add", Kind: "macvlan", Parent: "va", Up: ptr(true), Data: data(classify.Bridge)}
+		if i%2 == 1 {
+			r.ToNetns = ptr(inside.Path())
+		}
+		b.done(b.Parent.NS, r)
+	}
+	if a, c := len(b.links(b.Parent.NS)), len(b.links(inside)); a != n/2 || c != n/2 {
+		t.Errorf("%d and %d are shown", a, c)
+	}
+	done := make(chan *control.Refusal)
+	for i := range n / 2 {
+		go func() {
+			_, r := b.ask(inside, control.LinkRequest{Op: "delete", Name: fmt.Sprintf("macvlan%d", i)})
+			done <- r
+		}()
+	}
+	for range n / 2 {
+		if r := <-done; r != nil {
+			t.Error(r)
+		}
+	}
+	if n := len(b.links(inside)); n != 0 {
+		t.Errorf("%d are left", n)
+	}
+	var d *lab.Device
+	for _, l := range b.links(b.Parent.NS) {
+		var err error
+		d, err = lab.Find(b.Parent.NS, l.IfName)
+		b.must(err)
+		if !b.hears(d, d.MAC, 100*time.Millisecond) {
+			t.Errorf("%s is deaf", l.IfName)
+		}
+	}
+	if p := attrs(b.Parent.NS, "va").Promisc; p != 1 {
+		t.Errorf("promiscuity is %d", p)
+	}
+}
+
+// What already takes the parent's frames is named.
+func TestBusyParent(t *testing.T) {
+	b := newBed(t)
+	b.must(b.Parent.NS.Do(func() error {
+		a := netlink.NewLinkAttrs()
+		a.Name = "br0"
+		br := &netlink.Bridge{LinkAttrs: a}
+		if err := netlink.LinkAdd(br); err != nil {
+			return err
+		}
+		l, err := netlink.LinkByName("va")
+		if err != nil {
+			return err
+		}
+		return netlink.LinkSetMaster(l, br)
+	}))
+	r := b.refused(b.Parent.NS, control.LinkRequest{Op: "add", Name: "x", Kind: "macvlan", Parent: "va"}, unix.EBUSY)
+	if !has([]string{r.Hint}, "bridge br0") {
+		t.Errorf("hint is %q", r.Hint)
+	}
+	// A bridge itself is as good a parent as any.
+	b.done(b.Parent.NS, control.LinkRequest{Op: "add", Name: "x", Kind: "macvlan", Parent: "br0"})
+}
