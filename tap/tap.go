@@ -42,7 +42,7 @@ type Config struct {
 // All methods but Close may be called from any number of goroutines, which need
 // not be in the device's network namespace. Methods other than Read, Write, FD,
 // Offload and Offloads are for control: some of them take a socket into the
-// device's namespace and cost some ten microseconds.
+// device's namespace and take about 0.1 ms.
 type Device struct {
 	fd       atomic.Int64 // -1 once closed
 	plain    bool
