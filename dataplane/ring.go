@@ -117,7 +117,11 @@ func restore(f *Frame, buf []byte, status uint32, tci, tpid uint16, offload bool
 		}
 	}
 	if status&statusVLAN != 0 {
-		f.Raw = vnet.InsertVLAN(buf, tpid, tci)
-		f.Untagged = tagLen
+		raw := vnet.InsertVLAN(buf, tpid, tci)
+		if raw == nil { // not even two addresses
+			f.Cut = true
+			return
+		}
+		f.Raw, f.Untagged = raw, tagLen
 	}
 }

@@ -48,14 +48,13 @@ func TestSocketpair(t *testing.T) {
 		if n, err := unix.Read(peer, buf); err != nil || !bytes.Equal(buf[:n], wire) {
 			t.Errorf("written: %x, %v", buf[:n], err)
 		}
-		// A runt is stepped over.
-		for _, b := range [][]byte{wire[:13], wire} {
-			if _, err := unix.Write(peer, b); err != nil {
+		for _, short := range []int{1, 0} { // a runt is a frame too: somebody has to count it
+			if _, err := unix.Write(peer, wire[:len(wire)-short*47]); err != nil {
 				t.Fatal(err)
 			}
-		}
-		if n, err := d.Read(buf); err != nil || !bytes.Equal(buf[:n], raw) {
-			t.Errorf("read: %x, %v", buf[:n], err)
+			if n, err := d.Read(buf); err != nil || !bytes.Equal(buf[:n], raw[:len(raw)-short*47]) {
+				t.Errorf("read: %x, %v", buf[:n], err)
+			}
 		}
 		if _, err := d.Read(raw[:vnet.HdrLen]); err != unix.EINVAL {
 			t.Errorf("Read into too little: %v", err)

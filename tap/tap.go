@@ -78,8 +78,9 @@ func (d *Device) Offload() bool { return !d.plain }
 // gives: "csum", "tso4", "tso6", "tso-ecn", "uso4", "uso6".
 func (d *Device) Offloads() []string { return d.offloadNames() }
 
-// Read reads one raw frame: header and Ethernet frame, 24 bytes at least. It
-// does not block: with no frame waiting it returns EAGAIN. A frame longer than
+// Read reads one raw frame: header and Ethernet frame. That may be shorter than
+// an Ethernet header if the owner has attached a steering program that trims
+// frames. Read does not block: with no frame waiting it returns EAGAIN. A frame longer than
 // raw is cut without notice, so raw should have room for 64 KiB and headers. On
 // a plain device the header is zero. EBADFD means that the device is gone; after
 // Close it is net.ErrClosed. Errors are bare error numbers. It does not allocate.

@@ -58,19 +58,14 @@ func (d *Device) read(raw []byte) (int, error) {
 		skip = vnet.HdrLen
 		clear(raw[:skip])
 	}
-	for {
-		n, err := unix.Read(fd, raw[skip:])
-		switch {
-		case err != nil:
-			return 0, err
-		case n == 0: // the other end of a socketpair has been closed
-			return 0, unix.EBADFD
-		case skip+n >= minRaw:
-			return skip + n, nil
-		}
-		// Shorter than an Ethernet header: a steering program can trim frames so
-		// far. Callers count on a whole header.
+	n, err := unix.Read(fd, raw[skip:])
+	switch {
+	case err != nil:
+		return 0, err
+	case skip+n < vnet.HdrLen || n == 0: // the other end of a socketpair has been closed
+		return 0, unix.EBADFD
 	}
+	return skip + n, nil
 }
 
 func (d *Device) write(raw []byte) error {
