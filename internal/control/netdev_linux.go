@@ -68,11 +68,14 @@ func parseNetdev(m []byte) (*netdev, error) {
 			}
 			return int(ne.Uint32(v))
 		}
+		if len(v) == 0 {
+			continue
+		}
 		switch a.Attr.Type &^ unix.NLA_F_NESTED {
 		case unix.IFLA_IFNAME:
-			d.name = nl.BytesToString(v)
+			d.name = unix.ByteSliceToString(v)
 		case unix.IFLA_IFALIAS:
-			d.alias = nl.BytesToString(v)
+			d.alias = unix.ByteSliceToString(v)
 		case unix.IFLA_ADDRESS:
 			if len(v) == 6 {
 				d.mac = classify.MACFrom(v)
@@ -88,7 +91,7 @@ func parseNetdev(m []byte) (*netdev, error) {
 		case unix.IFLA_MAX_MTU:
 			d.maxMTU = number()
 		case unix.IFLA_QDISC:
-			d.qdisc = nl.BytesToString(v)
+			d.qdisc = unix.ByteSliceToString(v)
 		case unix.IFLA_OPERSTATE:
 			d.operState = v[0]
 		case unix.IFLA_LINKMODE:
@@ -142,9 +145,9 @@ func (d *netdev) parseInfo(b []byte) {
 	for _, a := range attrs {
 		switch a.Attr.Type {
 		case unix.IFLA_INFO_KIND:
-			d.kind = nl.BytesToString(a.Value)
+			d.kind = unix.ByteSliceToString(a.Value)
 		case unix.IFLA_INFO_SLAVE_KIND:
-			d.slave = nl.BytesToString(a.Value)
+			d.slave = unix.ByteSliceToString(a.Value)
 		}
 	}
 }

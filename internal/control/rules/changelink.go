@@ -7,9 +7,13 @@ import (
 	"github.com/umacvlan/umacvlan/classify"
 )
 
-// apply is rtnl_changelink up to and with macvlan_changelink.
+// apply is rtnl_changelink up to and with macvlan_changelink. The kind is only
+// compared where there is data for it.
 func (r ChangeLink) apply(s *State) (Answer, []Action) {
 	if r.Kind != Kind {
+		if r.Data == nil {
+			return Answer{}, nil
+		}
 		return refuse(syscall.EOPNOTSUPP, "the device is of type macvlan, not %s", r.Kind), nil
 	}
 	if a := validate(r.Address, r.Data); !a.OK() {

@@ -157,7 +157,8 @@ func TestChangeOtherKind(t *testing.T) {
 	w := newWorld(t)
 	w.want(w.add("a", nil), 0)
 	for _, kind := range []string{"macvtap", "ipvlan", "nonsense"} {
-		a := w.do(ChangeLink{Vmac: w.named["a"], Kind: kind})
+		w.want(w.do(ChangeLink{Vmac: w.named["a"], Kind: kind}), 0)
+		a := w.do(ChangeLink{Vmac: w.named["a"], Kind: kind, Data: &Data{}})
 		w.want(a, syscall.EOPNOTSUPP)
 		if a.Text != "" {
 			t.Errorf("%s: text %q", kind, a.Text)
