@@ -1,6 +1,8 @@
 package control_test
 
 import (
+	"bytes"
+	"os"
 	"os/exec"
 	"testing"
 
@@ -16,4 +18,18 @@ func sleepIn(t *testing.T, ns *lab.NS) int {
 	}
 	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
 	return cmd.Process.Pid
+}
+
+// runSelf runs one test of this program in ns.
+func runSelf(t *testing.T, ns *lab.NS, test string, env ...string) ([]byte, error) {
+	t.Helper()
+	cmd := exec.Command("/proc/self/exe", "-test.run=^"+test+"$", "-test.v")
+	cmd.Env = append(os.Environ(), env...)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := ns.Do(cmd.Start); err != nil {
+		return nil, err
+	}
+	err := cmd.Wait()
+	return out.Bytes(), err
 }
