@@ -82,7 +82,7 @@ func demoInside(cmd *cobra.Command, asJSON bool) error {
 		enc.SetIndent("", "  ")
 		err = enc.Encode(report)
 	} else {
-		err = report.WriteText(out, os.Getenv("NO_COLOR") == "" && lab.Terminal(out))
+		err = report.WriteText(out, os.Getenv("NO_COLOR") == "" && onTerminal(out))
 	}
 	if err == nil && !report.OK {
 		err = errors.New("demo: what was captured is not what was decided")
@@ -99,7 +99,7 @@ type progress struct {
 }
 
 func newProgress(w io.Writer) *progress {
-	return &progress{w, lab.Terminal(w), time.Now()}
+	return &progress{w, onTerminal(w), time.Now()}
 }
 
 func (p *progress) step(what string) {
@@ -115,4 +115,9 @@ func (p *progress) clear() {
 	if p.terminal {
 		fmt.Fprint(p.w, "\r\x1b[K")
 	}
+}
+
+func onTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && isTerminal(f)
 }
