@@ -59,14 +59,14 @@ func (d *device) stats() vmacSum {
 	return s
 }
 
-// close takes over a device's count when it goes. last is nil if it went with
-// its namespace, which tells nobody.
-func (a *account) close(d *device, last *netdev) {
-	if last == nil {
+// close takes over a device's count when it goes. One that went with its
+// namespace has told nobody.
+func (a *account) close(d *device) {
+	if d.last == nil {
 		a.unknown += d.stats().Read
 		return
 	}
-	a.tapTx += last.stats[1]
+	a.tapTx += d.last.stats[1]
 }
 
 // Ledgers returns the accounts of every parent that has vmacs. The figures are

@@ -131,51 +131,58 @@ func (d *device) set(flags, change uint32, attrs ...*nl.RtAttr) error {
 	return d.visit(func(_ Namespace, c *conn, dev *netdev) error { return c.set(dev.index, flags, change, attrs...) })
 }
 
-// detach takes a vmac whose removal the rules have decided out of the maps, and
-// has its device deleted when no data thread uses it any more: only then has it
-// counted its last frame. The caller holds the lock.
+// detach takes a vmac whose removal the rules have decided out of the maps. The
+// caller holds the lock, and calls bury soon.
 func (e *Engine) detach(d *device) {
 	delete(e.devices, d.id)
 	delete(e.vmacs, d.at)
-	p, known := e.ports[d.parent], d.known
-	e.wg.Go(func() {
-		defer close(d.finished)
-		if known {
-			select {
-			case <-d.child.released:
-			case <-p.done:
-			}
-		}
-		e.finish(p, d)
-	})
+	e.leaving = append(e.leaving, d)
 }
 
-// finish deletes the device and keeps what it had counted.
-func (e *Engine) finish(p *port, d *device) {
-	dev := d.last
-	err := d.visit(func(_ Namespace, c *conn, now *netdev) error {
-		dev = now
-		return c.remove(now.index)
-	})
-	d.tap.Close()
-	if err != nil && !gone(err) {
-		e.log.Warn("delete vmac", "vmac", d.name, "err", err)
+// bury has the devices that were detached deleted when no data thread uses them
+// any more: only then have they counted their last frame. The caller holds the
+// lock.
+func (e *Engine) bury() {
+	list := e.leaving
+	e.leaving = nil
+	if len(list) == 0 {
+		return
 	}
-	e.mu.Lock()
-	p.account.close(d, dev)
-	e.mu.Unlock()
+	p := e.ports[list[0].parent] // rules remove from one port at a time
+	known := make([]bool, len(list))
+	for i, d := range list {
+		known[i] = d.known
+	}
+	e.wg.Go(func() {
+		for i, d := range list {
+			if known[i] {
+				select {
+				case <-d.child.released:
+				case <-p.done:
+				}
+			}
+			d.visit(func(_ Namespace, _ *conn, now *netdev) error { d.last = now; return nil })
+		}
+		removeDevices(list)
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		for _, d := range list {
+			p.account.close(d)
+			close(d.finished)
+		}
+	})
 }
 
 // removeDevices deletes devices that no data thread uses. Deleting one takes as
-// long as deleting a group of them, so those that share a namespace are put into
-// one group.
+// long as deleting a group of them (about 20 ms), so those that share a namespace
+// are put into one group.
 func removeDevices(list []*device) {
-	if len(list) > 1 {
-		byNetns := map[uint64][]*device{}
-		for _, d := range list {
-			byNetns[d.at.netns] = append(byNetns[d.at.netns], d)
-		}
-		for _, same := range byNetns {
+	byNetns := map[uint64][]*device{}
+	for _, d := range list {
+		byNetns[d.at.netns] = append(byNetns[d.at.netns], d)
+	}
+	for _, same := range byNetns {
+		if len(same) > 1 {
 			removeGroup(same)
 		}
 	}

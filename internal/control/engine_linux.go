@@ -48,6 +48,7 @@ type Engine struct {
 	devices    map[rules.VmacID]*device
 	parents    map[place]rules.ParentID
 	vmacs      map[place]rules.VmacID
+	leaving    []*device // decided by the rules, not yet deleted
 	lastParent rules.ParentID
 	published  *sync.Cond
 
@@ -193,6 +194,7 @@ func (e *Engine) apply(in rules.Input) rules.Answer {
 			answer = answerOf(err)
 		}
 	}
+	e.bury()
 	for id, p := range e.ports {
 		if e.state.Port(id) == nil && before.Port(id) != nil {
 			e.closePort(p)

@@ -3,48 +3,53 @@ package control
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
-
-	"github.com/umacvlan/umacvlan/internal/control/rules"
 )
 
-// pitfalls warns of two settings that bite when a vmac and its parent are in one
-// namespace, each with the command that helps. Who answers ARP there is every
-// device that the host has, so the parent answers for the vmac's address with
-// its own; and a reply that leaves by another device than the one that the
-// address lives on makes the reverse path filter drop what arrives on the vmac.
-func (e *Engine) pitfalls(d *device, v *rules.Vmac, rp *rules.Port, p *port, ns Namespace) []string {
-	if p.at.netns != ns.inode {
-		return nil
+// warn adds to links what bites when a vmac and its parent are in one namespace,
+// each with the command that helps. Every device of a host answers ARP for every
+// address of it, so the parent does for the vmac's, with its own address. And the
+// reverse path filter drops what arrives on the vmac while the way back to the
+// sender leads through the parent.
+func (w *view) warn(links []Link) {
+	shared := slices.ContainsFunc(links, func(l Link) bool { return l.Parent != "" })
+	if !shared {
+		return
 	}
-	var warnings []string
-	parent := rp.Parent.Name
-	ns.Do(func() error {
+	w.ns.Do(func() error {
 		// The larger of all and the device's own is in force, for both.
-		all := sysctl("all", "arp_ignore")
-		for _, name := range []string{parent, v.Name} {
-			if max(all, sysctl(name, "arp_ignore")) == 0 {
-				warnings = append(warnings, fmt.Sprintf(
-					"%s answers ARP for any address of this host, so that %s may be reached by a wrong MAC: sysctl -w net.ipv4.conf.all.arp_ignore=1", name, v.Name))
-				break
+		arp, rp := sysctl("all", "arp_ignore"), sysctl("all", "rp_filter")
+		for i := range links {
+			l := &links[i]
+			if l.Parent == "" {
+				continue
 			}
-		}
-		allFilter, own := sysctl("all", "rp_filter"), sysctl(v.Name, "rp_filter")
-		if max(allFilter, own) == 1 {
+			for _, name := range []string{l.Parent, l.IfName} {
+				if max(arp, sysctl(name, "arp_ignore")) == 0 {
+					l.Umacvlan.Warnings = append(l.Umacvlan.Warnings, fmt.Sprintf(
+						"%s answers ARP for any address of this host, so that %s may be reached by a wrong MAC: sysctl -w net.ipv4.conf.all.arp_ignore=1", name, l.IfName))
+					break
+				}
+			}
+			own := sysctl(l.IfName, "rp_filter")
+			if max(rp, own) != 1 {
+				continue
+			}
 			var fix []string
-			if allFilter == 1 {
+			if rp == 1 {
 				fix = append(fix, "sysctl -w net.ipv4.conf.all.rp_filter=0")
 			}
 			if own == 1 {
-				fix = append(fix, "sysctl -w net.ipv4.conf."+strings.ReplaceAll(v.Name, ".", "/")+".rp_filter=0")
+				// sysctl takes a dot for a separator, and a slash for a dot.
+				fix = append(fix, "sysctl -w net.ipv4.conf."+strings.ReplaceAll(l.IfName, ".", "/")+".rp_filter=0")
 			}
-			warnings = append(warnings, fmt.Sprintf(
-				"the reverse path filter drops what arrives on %s while %s has a route to the sender: %s", v.Name, parent, strings.Join(fix, "; ")))
+			l.Umacvlan.Warnings = append(l.Umacvlan.Warnings, fmt.Sprintf(
+				"the reverse path filter drops what arrives on %s while the way back to the sender is another: %s", l.IfName, strings.Join(fix, "; ")))
 		}
 		return nil
 	})
-	return warnings
 }
 
 // sysctl reads net.ipv4.conf.DEV.KEY in the thread's namespace, 0 if it isn't

@@ -141,7 +141,7 @@ func (q *request) answer() (LinkAnswer, *Refusal) {
 	if q.e.devices[d.id] != d {
 		return LinkAnswer{}, refuse(unix.ENODEV, "the device was deleted meanwhile")
 	}
-	l, err := q.e.show(d, q.ns)
+	l, err := q.e.show(d)
 	if err != nil {
 		return LinkAnswer{}, refusalOf(err, "")
 	}

@@ -19,38 +19,88 @@ func (e *Engine) Links(ns Namespace, names ...string) ([]Link, error) {
 		return nil, err
 	}
 	defer e.mu.Unlock()
-	links := []Link{}
+	var devices []*device
 	for _, d := range e.devices {
-		if d.at.netns != ns.inode || len(names) > 0 && !slices.Contains(names, d.name) {
-			continue
+		if d.at.netns == ns.inode && (len(names) == 0 || slices.Contains(names, d.name)) {
+			devices = append(devices, d)
 		}
-		l, err := e.show(d, ns)
+	}
+	links := []Link{}
+	if len(devices) == 0 {
+		return links, nil
+	}
+	c, err := ns.dial()
+	if err != nil {
+		return nil, err
+	}
+	defer c.close()
+	w := e.newView(ns, c)
+	for _, d := range devices {
+		dev, err := c.byIndex(d.at.index)
 		switch {
 		case gone(err):
 			continue // somebody has just deleted it
 		case err != nil:
 			return nil, err
 		}
-		links = append(links, l)
+		links = append(links, w.link(d, dev))
 	}
+	w.warn(links)
 	slices.SortFunc(links, func(a, b Link) int { return cmp.Compare(a.IfIndex, b.IfIndex) })
 	return links, nil
 }
 
-// show describes a vmac to a caller in ns. The caller holds the lock.
-func (e *Engine) show(d *device, ns Namespace) (l Link, err error) {
-	err = d.visit(func(at Namespace, c *conn, dev *netdev) error {
-		l = e.link(d, dev, at, c)
+// show describes one vmac, wherever it is. The caller holds the lock.
+func (e *Engine) show(d *device) (l Link, err error) {
+	err = d.visit(func(ns Namespace, c *conn, dev *netdev) error {
+		w := e.newView(ns, c)
+		links := []Link{w.link(d, dev)}
+		w.warn(links)
+		l = links[0]
 		return nil
 	})
 	return l, err
 }
 
+// view is a namespace in which vmacs are looked at.
+type view struct {
+	e       *Engine
+	ns      Namespace
+	c       *conn
+	name    string
+	parents map[rules.ParentID]*parentView
+}
+
+// parentView is a parent seen from there.
+type parentView struct {
+	netns string // for people
+	name  string // under /run/netns, or empty
+	id    *int
+}
+
+func (e *Engine) newView(ns Namespace, c *conn) *view {
+	return &view{e, ns, c, ns.String(), map[rules.ParentID]*parentView{}}
+}
+
+func (w *view) parent(p *port) *parentView {
+	v := w.parents[p.id]
+	if v == nil {
+		v = &parentView{netns: p.ns.String(), name: p.ns.name()}
+		if id, err := w.c.nsid(p.ns); err == nil && id >= 0 {
+			n := int(id)
+			v.id = &n
+		}
+		w.parents[p.id] = v
+	}
+	return v
+}
+
 // link is rtnl_fill_ifinfo and macvlan_fill_info: of the TAP what is the same
 // for a macvlan, else what the kernel would show.
-func (e *Engine) link(d *device, dev *netdev, at Namespace, c *conn) Link {
-	v, rp := e.state.Vmac(d.id)
-	p := e.ports[d.parent]
+func (w *view) link(d *device, dev *netdev) Link {
+	v, rp := w.e.state.Vmac(d.id)
+	p := w.e.ports[d.parent]
+	from := w.parent(p)
 	l := Link{
 		IfIndex: dev.index, IfName: dev.name, MTU: dev.mtu, Qdisc: dev.qdisc,
 		LinkMode: "DEFAULT", Group: "default", TxQLen: dev.txQLen, LinkType: "ether",
@@ -69,15 +119,10 @@ func (e *Engine) link(d *device, dev *netdev, at Namespace, c *conn) Link {
 	}
 	l.Flags, l.OperState = flagsAndState(dev, v, rp)
 
-	if p.at.netns == at.inode {
+	if p.at.netns == w.ns.inode {
 		l.Parent = rp.Parent.Name
 	} else {
-		l.LinkIndex = p.at.index
-		if id, err := c.nsid(p.ns); err == nil && id >= 0 {
-			n := int(id)
-			l.LinkNetnsID = &n
-		}
-		l.LinkNetns = p.ns.name()
+		l.LinkIndex, l.LinkNetnsID, l.LinkNetns = p.at.index, from.id, from.name
 	}
 
 	i := InfoData{
@@ -105,9 +150,9 @@ func (e *Engine) link(d *device, dev *netdev, at Namespace, c *conn) Link {
 		Tx: TxStats{Bytes: s.TxBytes, Packets: s.TxPackets, Dropped: s.TxDropped + dev.txDropped},
 	}
 	l.Umacvlan = Extra{
-		Child: "tap", Netns: at.String(), ParentIn: p.ns.String(), Wire: p.why,
+		Child: "tap", Netns: w.name, ParentIn: from.netns, Wire: p.why,
 		Offloads: d.tap.Offloads(), WireGSO: p.offload, Filtering: p.filtering(),
-		Reasons: byKey(s.Copies), Warnings: e.pitfalls(d, v, rp, p, at), Owner: d.owner,
+		Reasons: byKey(s.Copies), Owner: d.owner,
 	}
 	return l
 }
