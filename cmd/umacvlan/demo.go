@@ -67,7 +67,7 @@ func demoInside(cmd *cobra.Command, asJSON bool) error {
 	ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
 	defer stop()
 	say := newProgress(cmd.ErrOrStderr())
-	report, err := lab.Demo(ctx, say.step)
+	report, err := lab.Demo(ctx, time.Second, say.step)
 	say.clear()
 	switch {
 	case ctx.Err() != nil:

@@ -27,11 +27,11 @@ var demoFrames = []demoFrame{
 	{"vmac1 → wire", "1", "1", "w"},
 	{"vmac1 → host", "1", "1", "h"},
 	{"vmac1 → vmac2", "1", "1", "2"},
-	{"  … sent back by a switch", "w", "1", "2"},
+	{"vmac1 → vmac2" + sentBack, "w", "1", "2"},
 	{"wire → all", "w", "w", "all"},
 	{"host → all", "h", "h", "all"},
 	{"vmac1 → all", "1", "1", "all"},
-	{"  … sent back by a switch", "w", "1", "all"},
+	{"vmac1 → all" + sentBack, "w", "1", "all"},
 }
 
 var demoModes = []struct {
@@ -45,12 +45,17 @@ var demoModes = []struct {
 // Demo builds a parent, a host on the wire and vmacs in namespaces of their
 // own, for each mode; sends frames, captures who hears them and compares with
 // the decision and with the kernel's macvlan; then runs TCP through it. It says
-// what it is doing through progress.
-func Demo(ctx context.Context, progress func(string)) (*DemoReport, error) {
+// what it is doing through progress. Each TCP run lasts the given time.
+func Demo(ctx context.Context, stream time.Duration, progress func(string)) (*DemoReport, error) {
 	if err := CheckTUN(); err != nil {
 		return nil, err
 	}
-	r := &DemoReport{Kernel: HasMacvlan(), OK: true}
+	if ns, err := NewNS(); err != nil {
+		return nil, fmt.Errorf("%w: %s", err, howToGetNamespaces)
+	} else if err := ns.Close(); err != nil {
+		return nil, err
+	}
+	r := &DemoReport{Kernel: HasMacvlan(), Ledger: []string{}, OK: true}
 	e := NewEmulator()
 	defer e.Close()
 	for _, m := range demoModes {
@@ -77,12 +82,24 @@ func Demo(ctx context.Context, progress func(string)) (*DemoReport, error) {
 		}
 		r.Modes = append(r.Modes, column)
 	}
-	if err := r.tcp(ctx, e, progress); err != nil {
+	if err := r.tcp(ctx, e, stream, progress); err != nil {
 		return nil, err
 	}
-	_ = poll(time.Second, func() (bool, error) { r.Ledger = e.Unbalanced(); return len(r.Ledger) == 0, nil })
 	r.OK = r.OK && len(r.Ledger) == 0
 	return r, nil
+}
+
+// audit notes which equations of the ledger are off once all is quiet. It must
+// be asked while the parent still exists.
+func (r *DemoReport) audit(d Driver) {
+	e, ok := d.(*Emulator)
+	if !ok {
+		return
+	}
+	var off []string
+	_ = poll(time.Second, func() (bool, error) { off = e.Unbalanced(); return len(off) == 0, nil })
+	r.Ledger = append(r.Ledger, off...)
+	r.Balanced += len(e.Engine.Ledgers())
 }
 
 // mode plays all frames in one mode on one driver.
@@ -121,6 +138,7 @@ func (r *DemoReport) mode(d Driver, name string, mode classify.Mode) (DemoMode, 
 		col.Cells = append(col.Cells, cell)
 	}
 	r.Seen += s.seen
+	r.audit(d)
 	return col, nil
 }
 
@@ -164,11 +182,8 @@ func inOrder(heard map[string]bool) []string {
 	return list
 }
 
-// streamTime is how long each TCP run lasts.
-const streamTime = time.Second
-
 // tcp runs streams over bridge vmacs, emulated and the kernel's in turn.
-func (r *DemoReport) tcp(ctx context.Context, e *Emulator, progress func(string)) error {
+func (r *DemoReport) tcp(ctx context.Context, e *Emulator, stream time.Duration, progress func(string)) error {
 	ways := []struct{ name, from, to string }{
 		{"wire → vmac1", "w", "1"}, {"vmac1 → wire", "1", "w"}, {"vmac1 → vmac2", "1", "2"},
 	}
@@ -199,7 +214,7 @@ func (r *DemoReport) tcp(ctx context.Context, e *Emulator, progress func(string)
 		for range 2 {
 			for _, s := range stages {
 				progress(fmt.Sprintf("TCP %s through %s", w.name, s.Driver.Name()))
-				got, err := TCP(ctx, s.device(w.from).NS, s.device(w.to).NS, address[w.to], streamTime)
+				got, err := TCP(ctx, s.device(w.from).NS, s.device(w.to).NS, address[w.to], stream)
 				if err != nil {
 					return fmt.Errorf("TCP %s over %s: %w", w.name, s.Driver.Name(), err)
 				}
@@ -212,5 +227,6 @@ func (r *DemoReport) tcp(ctx context.Context, e *Emulator, progress func(string)
 		}
 		r.Streams = append(r.Streams, row)
 	}
+	r.audit(e)
 	return nil
 }

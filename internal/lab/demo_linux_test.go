@@ -3,9 +3,10 @@ package lab
 import (
 	"context"
 	"net/netip"
-	"os"
+	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 )
 
 // The decision that the demo compares with is the kernel's too.
@@ -29,11 +30,82 @@ func TestDemoOnKernel(t *testing.T) {
 	if err := before.Leaked(); err != nil {
 		t.Error(err)
 	}
-	r.Streams = []DemoTCP{{"wire → vmac1", []float64{10e9, 11e9}, []float64{14e9, 15e9}}}
-	r.Kernel = true
-	if testing.Verbose() {
-		if err := r.WriteText(os.Stderr, false); err != nil {
-			t.Fatal(err)
+}
+
+func TestDemo(t *testing.T) {
+	Need(t, NeedNS, NeedTUN)
+	before := Measure()
+	steps := 0
+	r, err := Demo(t.Context(), 200*time.Millisecond, func(string) { steps++ })
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	if err := r.WriteText(&b, false); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d steps\n%s", steps, b.String())
+	if !r.OK || r.Balanced != 6 || len(r.Ledger) > 0 {
+		t.Errorf("ok %v, %d ledgers looked at, off: %q", r.OK, r.Balanced, r.Ledger)
+	}
+	lines := strings.Split(b.String(), "\n")
+	if len(lines) > 45 {
+		t.Errorf("%d lines do not fit one screen", len(lines))
+	}
+	for _, line := range lines {
+		if n := utf8.RuneCountInString(line); n > 100 {
+			t.Errorf("%d columns: %s", n, line)
+		}
+	}
+	for _, s := range r.Streams {
+		for _, rate := range s.Emulator {
+			if rate < 50e6 {
+				t.Errorf("TCP %s: %.0f bit/s", s.Way, rate)
+			}
+		}
+	}
+	if err := before.Leaked(); err != nil {
+		t.Error(err)
+	}
+}
+
+// A demo that is interrupted leaves nothing behind either.
+func TestDemoInterrupted(t *testing.T) {
+	Need(t, NeedNS, NeedTUN)
+	before := Measure()
+	ctx, stop := context.WithCancel(t.Context())
+	_, err := Demo(ctx, 10*time.Second, func(what string) {
+		if strings.HasPrefix(what, "TCP") {
+			time.AfterFunc(100*time.Millisecond, stop)
+		}
+	})
+	if err == nil {
+		t.Error("an interrupted demo succeeded")
+	}
+	if err := before.Leaked(); err != nil {
+		t.Error(err)
+	}
+}
+
+// What was heard is judged against the decision and the kernel; the one thing
+// forgiven is the host's copy of a frame from the wire.
+func TestDemoJudge(t *testing.T) {
+	for _, c := range []struct {
+		sender, heard, decided, kernel string
+		ok, copied                     bool
+	}{
+		{"w", "1", "1", "1", true, false},
+		{"w", "1 h", "1", "1", true, true},
+		{"1", "h w", "w", "w", false, false},
+		{"w", "1 2", "1", "1", false, false},
+		{"w", "", "1", "1", false, false},
+		{"w", "1", "1", "2", false, false},
+		{"w", "h", "h", "h", true, false},
+	} {
+		cell := DemoCell{Sender: c.sender, Heard: strings.Fields(c.heard), Decided: strings.Fields(c.decided), Kernel: strings.Fields(c.kernel)}
+		cell.judge()
+		if cell.OK != c.ok || cell.Copied != c.copied {
+			t.Errorf("%+v: ok %v, copied %v", c, cell.OK, cell.Copied)
 		}
 	}
 }

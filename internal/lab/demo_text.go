@@ -19,8 +19,13 @@ type DemoReport struct {
 	Kernel  bool       `json:"kernel_macvlan"` // it was there to compare with
 	Sent    int        `json:"frames_sent"`
 	Seen    int        `json:"frames_captured"`
-	Ledger  []string   `json:"ledger_off"` // equations that are not 0
-	OK      bool       `json:"ok"`         // everything was as decided and the ledger is 0
+
+	// Balanced is how many ledgers were looked at; Ledger has their equations
+	// that were not 0.
+	Balanced int      `json:"ledgers"`
+	Ledger   []string `json:"ledger_off"`
+
+	OK bool `json:"ok"` // everything was as decided and the ledgers are 0
 }
 
 // DemoMode is one mode's column.
@@ -37,10 +42,10 @@ type DemoCell struct {
 	Sender string `json:"sender"` // where it was sent, one of Hearers
 
 	// Heard was captured, Decided is what package classify says, Kernel was
-	// captured on the kernel's macvlan (absent if there is none).
+	// captured on the kernel's macvlan (null if there is none).
 	Heard   []string `json:"heard"`
 	Decided []string `json:"decided"`
-	Kernel  []string `json:"kernel,omitempty"`
+	Kernel  []string `json:"kernel"`
 
 	// Copied says that the host's own stack also got a frame that macvlan
 	// keeps from it: a packet socket copies, it does not consume.
@@ -67,6 +72,9 @@ func (c *DemoCell) judge() {
 	c.OK = slices.Equal(heard, c.Decided) && (c.Kernel == nil || slices.Equal(heard, c.Kernel))
 }
 
+// sentBack ends the label of a frame that a vmac sent and the wire returns.
+const sentBack = ", sent back by a switch"
+
 const (
 	labelWidth = 30
 	cellWidth  = 13
@@ -84,13 +92,16 @@ func (r *DemoReport) WriteText(w io.Writer, color bool) error {
 		ink = darkInks
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%sWho hears whom%s, for frames that were sent and captured just now: a parent, up to three vmacs on it in\n", ink.head, ink.off)
-	b.WriteString("namespaces of their own, and a host on the wire.\n")
+	fmt.Fprintf(&b, "%sWho hears whom%s. Frames sent and captured just now: vmacs on a parent, each in a namespace of its\n", ink.head, ink.off)
+	b.WriteString("own, the host that has the parent, and a host on the wire.\n")
 	fmt.Fprintf(&b, "  %s1 2 3%s the vmacs   %sh%s the host that has the parent   %sw%s the host on the wire   %s·%s heard nothing\n\n",
 		ink.heard, ink.off, ink.heard, ink.off, ink.heard, ink.off, ink.quiet, ink.off)
 	fmt.Fprintf(&b, "%-*s", labelWidth, "")
 	for _, m := range r.Modes {
-		fmt.Fprintf(&b, "%s%-*s%s", ink.head, cellWidth, m.Mode, ink.off)
+		fmt.Fprintf(&b, "%s%s%s", ink.head, m.Mode, ink.off)
+		if m.Mode != r.Modes[len(r.Modes)-1].Mode {
+			b.WriteString(strings.Repeat(" ", cellWidth-len(m.Mode)))
+		}
 	}
 	b.WriteByte('\n')
 	copied := r.rows(&b, ink)
@@ -110,7 +121,7 @@ func (r *DemoReport) WriteText(w io.Writer, color bool) error {
 var demoSummaries = map[string]string{
 	"private":  "vmacs do not hear each other's broadcasts, not even when a switch sends them back",
 	"vepa":     "vmacs talk to each other only by way of a switch that sends frames back",
-	"bridge":   "vmacs talk to each other directly; their unicast never reaches the wire",
+	"bridge":   "vmacs talk to each other directly; unicast between them never reaches the wire",
 	"passthru": "a single vmac has the parent to itself and hears everything",
 	"source":   "a vmac hears only the senders that it lists, but all that they say (vmac1 lists w)",
 }
@@ -123,13 +134,18 @@ func (r *DemoReport) rows(b *strings.Builder, ink inks) (copied bool) {
 			kind = k
 			fmt.Fprintf(b, "%s%s%s\n", ink.head, kind, ink.off)
 		}
-		fmt.Fprintf(b, "  %-*s", labelWidth-2, r.Modes[0].Cells[i].Frame)
+		label := r.Modes[0].Cells[i].Frame
+		if strings.HasSuffix(label, sentBack) {
+			label = "  …" + strings.TrimPrefix(sentBack, ",")
+		}
+		fmt.Fprintf(b, "  %-*s", labelWidth-2, label)
+		var line strings.Builder
 		for _, m := range r.Modes {
 			c := m.Cells[i]
 			copied = copied || c.Copied
-			b.WriteString(c.draw(m.Vmacs, ink))
+			line.WriteString(c.draw(m.Vmacs, ink))
 		}
-		b.WriteByte('\n')
+		b.WriteString(strings.TrimRight(line.String(), " ") + "\n")
 	}
 	b.WriteByte('\n')
 	return copied
@@ -201,9 +217,9 @@ func mean(list []float64) (m float64) {
 func (r *DemoReport) verdict(b *strings.Builder, ink inks) {
 	fmt.Fprintf(b, "\n%d frames sent, %d captured. ", r.Sent, r.Seen)
 	if r.OK {
-		b.WriteString("Who heard each is who should have, by the decision")
+		b.WriteString("Each was heard as decided")
 		if r.Kernel {
-			b.WriteString(" and by the kernel's own macvlan")
+			b.WriteString(", and as with the kernel's macvlan")
 		}
 		b.WriteString(".\nEvery frame is accounted for: all equations of the ledger are 0.\n")
 		return
@@ -212,7 +228,7 @@ func (r *DemoReport) verdict(b *strings.Builder, ink inks) {
 	for _, m := range r.Modes {
 		for _, c := range m.Cells {
 			if !c.OK && !c.Impossible {
-				fmt.Fprintf(b, "%s!%s %s, %s: heard by %q, decided %q", ink.bad, ink.off, m.Mode, strings.TrimLeft(c.Frame, " …"), strings.Join(c.Heard, " "), strings.Join(c.Decided, " "))
+				fmt.Fprintf(b, "%s!%s %s, %s: heard by %q, decided %q", ink.bad, ink.off, m.Mode, c.Frame, strings.Join(c.Heard, " "), strings.Join(c.Decided, " "))
 				if r.Kernel {
 					fmt.Fprintf(b, ", kernel %q", strings.Join(c.Kernel, " "))
 				}

@@ -16,5 +16,8 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
+	if len(os.Args) > 1 && os.Args[1] == "reexec-child" {
+		os.Exit(reexecChild(os.Args[2:]))
+	}
 	os.Exit(m.Run())
 }

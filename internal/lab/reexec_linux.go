@@ -15,6 +15,10 @@ import (
 // insideEnv marks a process that Reexec started.
 const insideEnv = "UMACVLAN_LAB_INSIDE"
 
+// howToGetNamespaces follows an error that kept a process from making its own.
+const howToGetNamespaces = "run as root, or have root allow it: sysctl -w user.max_user_namespaces=1000 kernel.unprivileged_userns_clone=1 " +
+	"kernel.apparmor_restrict_unprivileged_userns=0, as far as they exist (in a container: --cap-add SYS_ADMIN --cap-add NET_ADMIN)"
+
 // Inside reports whether this process was started by Reexec.
 func Inside() bool { return os.Getenv(insideEnv) != "" }
 
@@ -44,7 +48,7 @@ func Reexec(args ...string) (code int, err error) {
 	defer signal.Stop(signals)
 	if err := cmd.Start(); err != nil {
 		if user {
-			return 0, fmt.Errorf("this user may not make namespaces (%w): run as root, or allow it with \"sysctl user.max_user_namespaces=1000 kernel.unprivileged_userns_clone=1 kernel.apparmor_restrict_unprivileged_userns=0\" where these exist", cause(err))
+			return 0, fmt.Errorf("new user and network namespace: %w: %s", cause(err), howToGetNamespaces)
 		}
 		return 0, fmt.Errorf("new network namespace: %w", cause(err))
 	}
