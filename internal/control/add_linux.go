@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
 	"github.com/umacvlan/umacvlan/classify"
@@ -53,7 +54,7 @@ func (q *request) add() *Refusal {
 	if r != nil {
 		return r
 	}
-	if d := q.owned(in, lower); d != nil {
+	if d := q.owned(in); d != nil {
 		q.made = d
 		return nil
 	}
@@ -121,12 +122,15 @@ func (q *request) lower(in *rules.NewLink) (*netdev, *Refusal) {
 }
 
 // owned finds what an earlier request of the same owner has made.
-func (q *request) owned(in rules.NewLink, lower *netdev) *device {
-	if in.Link == nil {
-		return nil
+func (q *request) owned(in rules.NewLink) *device {
+	var parent rules.ParentID
+	if in.Link != nil {
+		parent = in.Link.ID
+	} else if upper := q.e.devices[in.Upper]; upper != nil {
+		parent = upper.parent
 	}
 	for _, d := range q.e.devices {
-		if d.sameOwner(q.Owner) && d.parent == in.Link.ID && (q.Name == "" || q.Name == d.name) {
+		if d.sameOwner(q.Owner) && d.parent == parent && (q.Name == "" || q.Name == d.name) {
 			return d
 		}
 	}
@@ -193,6 +197,11 @@ func (q *request) create(state rules.State, id rules.VmacID, lower *netdev, targ
 	}
 	if err := d.tap.SetCarrier(v.Carrier); err != nil {
 		return nil, fail(err)
+	}
+	if q.TxQLen != nil && *q.TxQLen == 0 {
+		if err := d.set(0, 0, nl.NewRtAttr(unix.IFLA_TXQLEN, nl.Uint32Attr(0))); err != nil {
+			return nil, fail(err)
+		}
 	}
 	if err := q.setFlags(d); err != nil {
 		return nil, fail(err)

@@ -135,7 +135,9 @@ func (d *device) set(flags, change uint32, attrs ...*nl.RtAttr) error {
 // caller holds the lock, and calls bury soon.
 func (e *Engine) detach(d *device) {
 	delete(e.devices, d.id)
-	delete(e.vmacs, d.at)
+	if e.vmacs[d.at] == d.id {
+		delete(e.vmacs, d.at)
+	}
 	e.leaving = append(e.leaving, d)
 }
 

@@ -144,7 +144,7 @@ func TestMoveTwice(t *testing.T) {
 		b.must(d.AddAddr("10.1.1.2/24"))
 		b.must(d.Up())
 		b.echo(b.Wire.NS, to, "10.1.1.2")
-		if l := b.links(to); len(l) != 1 || l[0].Parent != "" || l[0].LinkIndex != b.Parent.Index {
+		if l := b.links(to); len(l) != 1 || l[0].Parent != "" || l[0].LinkIndex != b.Parent.Index || l[0].LinkNetnsID == nil {
 			t.Errorf("after move %d it is shown as %+v", i, l)
 		}
 	}
@@ -210,4 +210,25 @@ func TestPassthruAddress(t *testing.T) {
 	b.soon("the parent follows", func() bool { return parent() == "02:00:00:00:03:05" })
 	b.must(d.Delete())
 	b.soon("the parent has what it was given last", func() bool { return parent() == "02:00:00:00:03:04" })
+}
+
+// After messages were lost everything is looked at again.
+func TestResync(t *testing.T) {
+	b := newBed(t)
+	inside := b.ns()
+	d := b.vmac(lab.Vmac{Name: "vmac0", NS: inside})
+	o := b.vmac(lab.Vmac{Name: "vmac1", NS: inside})
+	b.em.Engine.Deafen()
+	b.must(d.Up())
+	b.must(b.Parent.SetMTU(1400))
+	b.must(o.Delete())
+	if b.hears(d, d.MAC, 50*time.Millisecond) {
+		t.Fatal("the engine isn't deaf, so this shows nothing")
+	}
+	b.em.Engine.Overflow()
+	if !b.hears(d, d.MAC, 100*time.Millisecond) {
+		t.Error("the vmac that came up is deaf")
+	}
+	b.soon("the mtu is clamped", func() bool { return attrs(inside, "vmac0").MTU == 1400 })
+	b.soon("the other one is gone", func() bool { return b.em.Engine.Status().Vmacs == 1 })
 }

@@ -66,6 +66,20 @@ func TestParentEvents(t *testing.T) {
 	b.soon("vmacs go with their parent", func() bool { return attrs(inside, "vmac0") == nil && b.em.Engine.Status().Vmacs == 0 })
 }
 
+// A vmac can be made and brought up over a parent that is down.
+func TestParentDownFirst(t *testing.T) {
+	b := newBed(t)
+	b.must(b.Parent.Down())
+	l := b.done(b.Parent.NS, control.LinkRequest{Op: "add", Name: "x", Kind: "macvlan", Parent: "va", Up: ptr(true)})
+	if l.OperState != "LOWERLAYERDOWN" {
+		t.Errorf("state is %s", l.OperState)
+	}
+	d, err := lab.Find(b.Parent.NS, "x")
+	b.must(err)
+	b.must(b.Parent.Up())
+	b.soon("it hears", func() bool { return b.hears(d, d.MAC, 10*time.Millisecond) })
+}
+
 // Row 208: the vmacs of a parent that moves survive, and stay where they are.
 func TestParentMoved(t *testing.T) {
 	b := newBed(t)

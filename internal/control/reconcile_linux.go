@@ -105,7 +105,7 @@ func (e *Engine) reconcile(work dirt) {
 
 func (e *Engine) lookAt(at place, last *netdev) {
 	if d := e.devices[e.vmacs[at]]; d != nil {
-		if last != nil {
+		if last != nil && !last.hasNewNetns {
 			d.last = last
 		}
 		e.lookVmac(d)
@@ -282,7 +282,9 @@ func (e *Engine) see(d *device) (rules.VmacSeen, error) {
 			if err := e.hub.watch(ns); err != nil {
 				return err
 			}
-			delete(e.vmacs, d.at)
+			if e.vmacs[d.at] == d.id {
+				delete(e.vmacs, d.at)
+			}
 			d.at = at
 			e.vmacs[at] = d.id
 			var err error

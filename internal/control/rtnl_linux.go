@@ -71,18 +71,6 @@ func (c *conn) one(parts ...nl.NetlinkRequestData) (*netdev, error) {
 	return parseNetdev(msgs[0])
 }
 
-// all lists every device of the namespace.
-func (c *conn) all() ([]*netdev, error) {
-	var list []*netdev
-	err := c.dump(c.request(unix.RTM_GETLINK, unix.NLM_F_DUMP, nl.NewIfInfomsg(unix.AF_UNSPEC)), unix.RTM_NEWLINK, func() { list = nil },
-		func(m []byte) {
-			if d, err := parseNetdev(m); err == nil {
-				list = append(list, d)
-			}
-		})
-	return list, err
-}
-
 // groups lists the multicast addresses of one device, or of all (index 0), by
 // ifindex, sorted. A bridge's fdb dump serves any Ethernet device: its own
 // secondary addresses (ndo_dflt_fdb_dump).
@@ -134,13 +122,6 @@ func (c *conn) set(index int, flags, change uint32, attrs ...*nl.RtAttr) error {
 		req.AddData(a)
 	}
 	_, err := req.Execute(unix.NETLINK_ROUTE, 0)
-	return err
-}
-
-func (c *conn) remove(index int) error {
-	m := nl.NewIfInfomsg(unix.AF_UNSPEC)
-	m.Index = int32(index)
-	_, err := c.request(unix.RTM_DELLINK, unix.NLM_F_ACK, m).Execute(unix.NETLINK_ROUTE, 0)
 	return err
 }
 

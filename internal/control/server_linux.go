@@ -88,6 +88,15 @@ func listen(path string) (_ net.Listener, err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, fmt.Errorf("listen at %s: %w", path, err)
 	}
+	// Of two that start at once one comes second.
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return nil, fmt.Errorf("listen at %s: %w", path, err)
+	}
+	defer dir.Close()
+	if err := unix.Flock(int(dir.Fd()), unix.LOCK_EX); err != nil {
+		return nil, fmt.Errorf("lock directory of %s: %w", path, err)
+	}
 	if err := refuseLiving(path); err != nil {
 		return nil, err
 	}

@@ -86,7 +86,13 @@ func (w *view) parent(p *port) *parentView {
 	v := w.parents[p.id]
 	if v == nil {
 		v = &parentView{netns: p.ns.String(), name: p.ns.name()}
-		if id, err := w.c.nsid(p.ns); err == nil && id >= 0 {
+		// The kernel gives a macvlan's parent a number where the macvlan is
+		// (peernet2id_alloc).
+		id, err := w.c.nsid(p.ns)
+		if err == nil && id < 0 && p.at.netns != w.ns.inode && w.c.newNsid(p.ns) == nil {
+			id, err = w.c.nsid(p.ns)
+		}
+		if err == nil && id >= 0 {
 			n := int(id)
 			v.id = &n
 		}

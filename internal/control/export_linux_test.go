@@ -1,0 +1,12 @@
+package control
+
+// Deafen makes the engine miss what happens from now on, as if its netlink
+// socket had overflowed without a word.
+func (e *Engine) Deafen() {
+	e.hub.mu.Lock()
+	defer e.hub.mu.Unlock()
+	clear(e.hub.inode)
+}
+
+// Overflow is what the engine does when the kernel says that messages were lost.
+func (e *Engine) Overflow() { e.hub.lost() }
