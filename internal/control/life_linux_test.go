@@ -219,6 +219,7 @@ func TestResync(t *testing.T) {
 	d := b.vmac(lab.Vmac{Name: "vmac0", NS: inside})
 	o := b.vmac(lab.Vmac{Name: "vmac1", NS: inside})
 	b.em.Engine.Deafen()
+	time.Sleep(50 * time.Millisecond) // what was heard before is dealt with
 	b.must(d.Up())
 	b.must(b.Parent.SetMTU(1400))
 	b.must(o.Delete())

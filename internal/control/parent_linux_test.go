@@ -175,9 +175,7 @@ func TestChurn(t *testing.T) {
 		var err error
 		d, err = lab.Find(b.Parent.NS, l.IfName)
 		b.must(err)
-		if !b.hears(d, d.MAC, 100*time.Millisecond) {
-			t.Errorf("%s is deaf", l.IfName)
-		}
+		b.soon(l.IfName+" hears", func() bool { return b.hears(d, d.MAC, 10*time.Millisecond) })
 	}
 	if p := attrs(b.Parent.NS, "va").Promisc; p != 1 {
 		t.Errorf("promiscuity is %d", p)
