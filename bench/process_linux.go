@@ -87,6 +87,9 @@ func startFrom(exe string, ns *lab.NS, role string, order any) (*process, error)
 	}
 	p.in, p.out = ourIn, ourOut
 	p.cmd.Env = append(os.Environ(), roleVariable+"="+role)
+	if os.Getenv("GORACE") == "" { // which else sleeps a second at every exit
+		p.cmd.Env = append(p.cmd.Env, "GORACE=atexit_sleep_ms=0")
+	}
 	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = theirIn, theirOut, &p.stderr
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	p.orders, p.answer = json.NewEncoder(ourIn), json.NewDecoder(ourOut)
