@@ -59,6 +59,7 @@ func (q *request) add() *Refusal {
 		return nil
 	}
 
+	q.settle(in)
 	state, answer, _ := rules.Apply(e.state, in)
 	if !answer.OK() {
 		r := refusal(answer)
@@ -119,6 +120,19 @@ func (q *request) lower(in *rules.NewLink) (*netdev, *Refusal) {
 	parent := describe(id, dev, q.conn)
 	in.Link = &parent
 	return dev, nil
+}
+
+// settle looks at what the new vmac may be refused for: a name, an address, or
+// that the port has vmacs at all.
+func (q *request) settle(in rules.NewLink) {
+	passthru := q.Data != nil && q.Data.Mode != nil && *q.Data.Mode == uint32(classify.Passthru)
+	for _, p := range q.e.state.Ports() {
+		parent := in.Link != nil && in.Link.ID == p.Parent.ID
+		q.e.settle(p.Parent.ID, func(v *rules.Vmac) bool {
+			return v.Name == in.Name && v.Netns == in.Netns ||
+				parent && (passthru || p.Passthru || v.Up && sameMAC(v.MAC, in.Address))
+		})
+	}
 }
 
 // owned finds what an earlier request of the same owner has made.

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"sync"
+	"time"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -30,7 +31,8 @@ type device struct {
 	owner  map[string]string
 	// base are the counters that vmacs of earlier switches have left.
 	base vmacSum
-	last *netdev // of the RTM_DELLINK
+	last *netdev   // of the RTM_DELLINK
+	left time.Time // when it was found to be gone
 	// finished is closed when the device no longer exists and is accounted for.
 	finished chan struct{}
 }

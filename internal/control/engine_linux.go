@@ -50,6 +50,7 @@ type Engine struct {
 	vmacs      map[place]rules.VmacID
 	leaving    []*device // decided by the rules, not yet deleted
 	lastParent rules.ParentID
+	pollNext   uint64 // inode of the namespace that is polled next
 	published  *sync.Cond
 
 	dirtyMu sync.Mutex

@@ -165,6 +165,8 @@ func TestGroupJoins(t *testing.T) {
 	b := newBed(t)
 	d := b.vmac(lab.Vmac{Name: "vmac0"})
 	b.must(d.Up())
+	b.soon("the vmac hears", func() bool { return b.hears(d, d.MAC, 10*time.Millisecond) })
+	time.Sleep(50 * time.Millisecond) // nothing is left to be looked at
 	group := hw("01:00:5e:11:22:33")
 	b.must(b.Join("vmac0", group))
 	b.soon("the group is heard", func() bool { return b.hears(d, group, 10*time.Millisecond) })
@@ -232,4 +234,36 @@ func TestResync(t *testing.T) {
 	}
 	b.soon("the mtu is clamped", func() bool { return attrs(inside, "vmac0").MTU == 1400 })
 	b.soon("the other one is gone", func() bool { return b.em.Engine.Status().Vmacs == 1 })
+}
+
+// What others did a moment ago counts, though nobody has told us yet.
+func TestJustBefore(t *testing.T) {
+	b := newBed(t)
+	mac := hw("02:00:00:00:01:01")
+	add := control.LinkRequest{Op: "add", Name: "x", Kind: "macvlan", Parent: "va", Address: ptr(mac.String()), Up: ptr(true), Data: data(classify.Bridge)}
+	for range 5 {
+		b.done(b.Parent.NS, add)
+		d, err := lab.Find(b.Parent.NS, "x")
+		b.must(err)
+		b.must(d.Delete())
+	}
+	add.Data = data(classify.Passthru)
+	b.done(b.Parent.NS, add)
+	d, err := lab.Find(b.Parent.NS, "x")
+	b.must(err)
+	b.must(d.Delete())
+
+	x := b.vmac(lab.Vmac{Name: "x", MAC: mac})
+	y := b.vmac(lab.Vmac{Name: "y", MAC: mac})
+	b.must(x.Up())
+	for range 10 {
+		b.must(x.Down())
+		b.must(y.Up())
+		b.soon("y hears", func() bool { return b.hears(y, mac, 5*time.Millisecond) })
+		b.must(y.Down())
+		b.must(x.Up())
+		b.soon("x hears", func() bool { return b.hears(x, mac, 5*time.Millisecond) })
+	}
+	b.must(x.Down())
+	b.done(b.Parent.NS, control.LinkRequest{Op: "set", Name: "y", Up: ptr(true)})
 }

@@ -202,6 +202,27 @@ func TestBusyParent(t *testing.T) {
 	if !has([]string{r.Hint}, "bridge br0") {
 		t.Errorf("hint is %q", r.Hint)
 	}
+	// The kernel would keep a parent out of a bridge; here it is said.
+	b.must(b.Parent.NS.Do(func() error {
+		l, err := netlink.LinkByName("va")
+		if err != nil {
+			return err
+		}
+		return netlink.LinkSetNoMaster(l)
+	}))
+	b.done(b.Parent.NS, control.LinkRequest{Op: "add", Name: "y", Kind: "macvlan", Parent: "va"})
+	b.must(b.Parent.NS.Do(func() error {
+		l, err := netlink.LinkByName("va")
+		if err != nil {
+			return err
+		}
+		br, err := netlink.LinkByName("br0")
+		if err != nil {
+			return err
+		}
+		return netlink.LinkSetMaster(l, br)
+	}))
+	b.soon("the warning", func() bool { return has(b.links(b.Parent.NS, "y")[0].Umacvlan.Warnings, "port of bridge br0") })
 	// A bridge itself is as good a parent as any.
 	b.done(b.Parent.NS, control.LinkRequest{Op: "add", Name: "x", Kind: "macvlan", Parent: "br0"})
 }

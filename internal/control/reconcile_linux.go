@@ -3,7 +3,7 @@ package control
 import (
 	"context"
 	"errors"
-	"os"
+	"maps"
 	"slices"
 	"time"
 
@@ -118,158 +118,76 @@ func (e *Engine) lookAt(at place, last *netdev) {
 	}
 }
 
-// lookParent takes over what the parent is like now. The caller holds the lock.
-func (e *Engine) lookParent(p *port) {
-	dev, err := p.conn.byIndex(p.at.index)
-	switch {
-	case errors.Is(err, unix.ENODEV):
-		e.parentLeft(p)
-		return
-	case err != nil:
-		e.log.Warn("look at parent", "parent", p.name, "err", err)
-		return
-	}
-	old := e.state.Port(p.id)
-	if old == nil {
-		return
-	}
-	p.left = time.Time{}
-	now := describe(p.id, dev, p.conn)
-	if old.Parent != now {
-		e.apply(rules.ParentSeen{Parent: now})
-		if old.Parent.Name != now.Name {
-			for _, v := range e.state.Port(p.id).Vmacs {
-				e.setAlias(e.devices[v.ID])
-			}
-		}
-	}
-	select {
-	case <-p.done:
-		// The wire broke though the device is there.
-		e.movePort(p, p.ns, dev)
-	default:
-	}
-}
-
-// lastWords is how long the RTM_DELLINK of a parent that isn't there any more is
-// waited for.
-const lastWords = 50 * time.Millisecond
-
-// parentLeft tells a parent that has moved to another namespace from one that is
-// gone.
-func (e *Engine) parentLeft(p *port) {
-	if p.last == nil {
-		// The wire breaks before rtnetlink says where the device went.
-		if p.left.IsZero() {
-			p.left = time.Now()
-			time.AfterFunc(lastWords, func() { e.touch(p.at, nil) })
-		}
-		if time.Since(p.left) < lastWords {
-			return
-		}
-	}
-	if p.last != nil && p.last.hasNewNetns {
-		ns, err := p.newHome()
-		if err == nil {
-			defer ns.Close()
-			index := p.last.index
-			if p.last.newIndex != 0 {
-				index = p.last.newIndex
-			}
-			var dev *netdev
-			c, err := ns.dial()
-			if err == nil {
-				dev, err = c.byIndex(index)
-				c.close()
-			}
-			if err == nil {
-				e.movePort(p, ns, dev)
-				return
-			}
-		}
-		e.log.Warn("parent has moved to a namespace that can't be found", "parent", p.name, "err", err)
-	}
-	e.log.Info("parent is gone, and its vmacs with it", "parent", p.name)
-	e.apply(rules.ParentGone{Parent: p.id})
-}
-
-// newHome finds the namespace that the parent has moved to, of which it is only
-// known by which number the old one calls it.
-func (p *port) newHome() (Namespace, error) {
-	for _, path := range namespaceFiles() {
-		ns, err := OpenNamespace(path)
-		if err != nil {
-			continue
-		}
-		if id, err := p.conn.nsid(ns); err == nil && int(id) == p.last.newNetnsID {
-			return ns, nil
-		}
-		ns.Close()
-	}
-	return Namespace{}, os.ErrNotExist
-}
-
-// movePort puts the vmacs of a port behind a new wire.
-func (e *Engine) movePort(p *port, ns Namespace, dev *netdev) {
-	p.stop()
-	<-p.done
-	q, err := e.openPort(p.id, ns, dev)
-	if err != nil {
-		e.log.Warn("parent can't be opened again; its vmacs go", "parent", p.name, "err", err)
-		e.apply(rules.ParentGone{Parent: p.id})
-		return
-	}
-	q.account = p.account
-	q.account.switches.add(p.sw.Stats())
-	for _, v := range e.state.Port(p.id).Vmacs {
-		d := e.devices[v.ID]
-		d.base.add(d.vmac.Stats())
-		d.child = hold(d.tap)
-		d.vmac, d.known = dataplane.NewVmac(d.name, d.child), false
-	}
-	delete(e.parents, p.at)
-	e.parents[q.at] = q.id
-	e.ports[q.id] = q
-	p.release()
-	q.changed()
-	e.published.Broadcast()
-	e.lookParent(q)
-	e.log.Info("parent opened again", "parent", q.name, "wire", q.why)
-}
-
 // lookVmac takes over what the device behind a vmac is like now. The caller
 // holds the lock.
-func (e *Engine) lookVmac(d *device) rules.Answer {
+func (e *Engine) lookVmac(d *device) { e.look(d, true) }
+
+// settle looks at those of a port's vmacs that a decision is about to be held
+// against: what others did to them may be on its way to us. Unlike lookVmac it
+// doesn't wait for a device's last words, and doesn't settle further.
+func (e *Engine) settle(id rules.ParentID, against func(*rules.Vmac) bool) {
+	rp := e.state.Port(id)
+	if rp == nil {
+		return
+	}
+	for _, v := range rp.Vmacs {
+		if d := e.devices[v.ID]; d != nil && against(v) {
+			e.look(d, false)
+		}
+	}
+}
+
+func (e *Engine) look(d *device, patient bool) {
+	if e.devices[d.id] != d {
+		return
+	}
 	seen, err := e.see(d)
 	switch {
 	case gone(err):
-		e.log.Info("vmac is gone", "vmac", d.name)
-		e.vmacLost(d)
-		return rules.Answer{}
+		e.vmacLost(d, patient)
+		return
 	case errors.Is(err, errMissed):
 		at := d.at
 		time.AfterFunc(10*time.Millisecond, func() { e.touch(at, nil) })
-		return rules.Answer{}
+		return
 	case err != nil:
 		e.log.Warn("look at vmac", "vmac", d.name, "err", err)
-		return rules.Answer{}
+		return
 	}
 	v, rp := e.state.Vmac(d.id)
 	if v == nil || same(v, seen) {
-		return rules.Answer{}
+		return
 	}
 	if v.MAC != seen.MAC || v.MTU != seen.MTU || v.Up != seen.Up {
-		// The answer depends on what the parent is like.
+		// The answer depends on what the parent is like, and its other vmacs.
 		e.lookParent(e.ports[rp.Parent.ID])
+		if patient {
+			e.settle(rp.Parent.ID, func(o *rules.Vmac) bool { return o.ID != d.id && o.Up && o.MAC == seen.MAC })
+		}
 		if e.devices[d.id] != d {
-			return rules.Answer{}
+			return
 		}
 	}
-	a := e.apply(seen)
-	if !a.OK() {
+	if a := e.apply(seen); !a.OK() {
 		e.log.Warn("taken back what macvlan doesn't allow", "vmac", d.name, "errno", a.Errno, "why", a.Hint)
 	}
-	return a
+}
+
+// vmacLost tidies up behind a device that others have deleted.
+func (e *Engine) vmacLost(d *device, patient bool) {
+	if d.last == nil && patient {
+		// Its queue ends before rtnetlink says what it had counted.
+		if d.left.IsZero() {
+			d.left = time.Now()
+			at := d.at
+			time.AfterFunc(lastWords, func() { e.touch(at, nil) })
+		}
+		if time.Since(d.left) < lastWords {
+			return
+		}
+	}
+	e.log.Info("vmac is gone", "vmac", d.name)
+	e.apply(rules.DelLink{Vmac: d.id})
 }
 
 // see asks the kernel, and makes d.at what it is.
@@ -309,10 +227,9 @@ func same(v *rules.Vmac, s rules.VmacSeen) bool {
 		v.Up == s.Up && v.Promisc == s.Promisc && v.Allmulti == s.Allmulti && slices.Equal(v.Groups, s.Groups)
 }
 
-// vmacLost tidies up behind a device that others have deleted.
-func (e *Engine) vmacLost(d *device) {
-	e.apply(rules.DelLink{Vmac: d.id})
-}
+// pollBudget bounds what one poll may take; namespaces that it doesn't get to
+// come first in the next.
+const pollBudget = pollEvery / 20
 
 // pollGroups reads the group lists of all up vmacs, a namespace at a time.
 func (e *Engine) pollGroups() {
@@ -321,47 +238,46 @@ func (e *Engine) pollGroups() {
 	if e.closing {
 		return
 	}
-	var up []*device
-	read := map[uint64]map[int][]classify.MAC{}
+	up := map[uint64][]*device{}
 	for _, p := range e.state.Ports() {
 		for _, v := range p.Vmacs {
-			if v.Up {
-				up = append(up, e.devices[v.ID])
+			if d := e.devices[v.ID]; v.Up {
+				up[d.at.netns] = append(up[d.at.netns], d)
 			}
 		}
 	}
-	for _, d := range up {
-		lists, ok := read[d.at.netns]
-		if !ok {
-			err := d.visit(func(ns Namespace, c *conn, _ *netdev) (err error) {
-				if ns.inode == d.at.netns {
-					lists, err = c.groups(0)
-				}
-				return err
-			})
-			if err != nil || lists == nil {
-				e.touch(d.at, nil)
-				continue
-			}
-			read[d.at.netns] = lists
+	order := slices.Sorted(maps.Keys(up))
+	next, _ := slices.BinarySearch(order, e.pollNext)
+	start := time.Now()
+	for i := range order {
+		inode := order[(next+i)%len(order)]
+		if e.pollNext = inode; time.Since(start) > pollBudget {
+			return
 		}
-		if v, _ := e.state.Vmac(d.id); v != nil && !slices.Equal(v.Groups, lists[d.at.index]) {
+		for _, d := range e.joined(inode, up[inode]) {
 			e.touch(d.at, nil)
 		}
+		e.pollNext = inode + 1
 	}
 }
 
-// namespaceFiles lists the namespaces that can be found: named ones and those of
-// processes.
-func namespaceFiles() []string {
-	var files []string
-	for _, dir := range []struct{ path, file string }{{namedNamespaces, ""}, {"/proc", "/ns/net"}} {
-		entries, _ := os.ReadDir(dir.path)
-		for _, e := range entries {
-			if dir.file == "" || e.Name()[0] >= '0' && e.Name()[0] <= '9' {
-				files = append(files, dir.path+"/"+e.Name()+dir.file)
-			}
+// joined returns those of a namespace's devices whose group list is not what the
+// rules know.
+func (e *Engine) joined(inode uint64, devices []*device) (changed []*device) {
+	var lists map[int][]classify.MAC
+	err := devices[0].visit(func(ns Namespace, c *conn, _ *netdev) (err error) {
+		if ns.inode == inode {
+			lists, err = c.groups(0)
+		}
+		return err
+	})
+	if err != nil || lists == nil {
+		return devices[:1] // it has moved, or gone
+	}
+	for _, d := range devices {
+		if v, _ := e.state.Vmac(d.id); !slices.Equal(v.Groups, lists[d.at.index]) {
+			changed = append(changed, d)
 		}
 	}
-	return files
+	return changed
 }

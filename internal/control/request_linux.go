@@ -135,7 +135,7 @@ func (q *request) answer() (LinkAnswer, *Refusal) {
 	d := q.made
 	// A new device that is down can wait; making many shall not take a
 	// decision each.
-	if v, _ := q.e.state.Vmac(d.id); q.Op == "set" || v != nil && v.Up {
+	if v, _ := q.e.state.Vmac(d.id); v != nil && (v.Up || q.Op == "set") {
 		q.e.await(q.e.ports[d.parent])
 	}
 	if q.e.devices[d.id] != d {

@@ -7,6 +7,7 @@ import (
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
+	"github.com/umacvlan/umacvlan/classify"
 	"github.com/umacvlan/umacvlan/internal/control/rules"
 )
 
@@ -45,6 +46,7 @@ func (q *request) set() *Refusal {
 		newName = nil
 	}
 	if addr != nil {
+		e.settle(d.parent, func(v *rules.Vmac) bool { return v.ID != d.id && v.Up && sameMAC(v.MAC, addr) })
 		before := e.state
 		if answer := e.apply(rules.SetAddress{Vmac: d.id, Address: addr}); !answer.OK() {
 			e.restore(before, d)
@@ -69,6 +71,9 @@ func (q *request) set() *Refusal {
 		}
 	}
 	if q.Up != nil {
+		if v, _ := e.state.Vmac(d.id); v != nil {
+			e.settle(d.parent, func(o *rules.Vmac) bool { return o.ID != d.id && o.Up && o.MAC == v.MAC })
+		}
 		if answer := e.apply(rules.SetUp{Vmac: d.id, Up: *q.Up}); !answer.OK() {
 			return refusal(answer)
 		}
@@ -85,6 +90,11 @@ func (q *request) set() *Refusal {
 	e.lookVmac(d)
 	q.made = d
 	return nil
+}
+
+// sameMAC compares an address with an attribute of any length.
+func sameMAC(m classify.MAC, b []byte) bool {
+	return len(b) >= 6 && m == classify.MACFrom(b)
 }
 
 // restore takes back a change to the state that the device has refused.

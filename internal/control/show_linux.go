@@ -160,6 +160,11 @@ func (w *view) link(d *device, dev *netdev) Link {
 		Offloads: d.tap.Offloads(), WireGSO: p.offload, Filtering: p.filtering(),
 		Reasons: byKey(s.Copies), Owner: d.owner,
 	}
+	// The kernel refuses this with EBUSY while there are vmacs; we can't.
+	if busy := rp.Parent.Busy; busy != "" {
+		l.Umacvlan.Warnings = append(l.Umacvlan.Warnings, fmt.Sprintf(
+			"%s is a port of %s, which forwards the vmacs' frames too: ip link set %s nomaster", rp.Parent.Name, busy, rp.Parent.Name))
+	}
 	return l
 }
 

@@ -201,3 +201,21 @@ func TestSpecCarriesFilterInputs(t *testing.T) {
 		t.Errorf("spec has %+v", v)
 	}
 }
+
+func TestUnknownVmac(t *testing.T) {
+	w := newWorld(t)
+	w.addr("a", macA, classify.Bridge)
+	for _, in := range []Input{
+		NewLink{Kind: Kind, Name: "x", Upper: 77}, ChangeLink{Vmac: 77, Kind: Kind}, SetAddress{77, hw(macB)}, SetMTU{77, 1400},
+		SetUp{77, true}, DelLink{77}, VmacSeen{Vmac: 77}, VmacGone{77},
+	} {
+		w.want(w.do(in), syscall.ENODEV)
+	}
+	w.want(w.do(ParentSeen{Parent{ID: 77}}), 0)
+	w.want(w.do(ParentGone{77}), 0)
+	w.want(w.do(ParentMoved{77, 78}), 0)
+	w.want(w.do(FilterSeen{Parent: 77}), 0)
+	if len(w.s.Ports()) != 1 || len(w.s.Port(1).Vmacs) != 1 {
+		t.Error("something else changed")
+	}
+}

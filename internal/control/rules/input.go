@@ -14,9 +14,39 @@ type Input interface {
 // Apply answers in. If the Answer is a refusal the State may still have
 // changed: the kernel applies a change request attribute by attribute and does
 // not take back what it has done. The Actions are to be carried out in order.
+//
+// An input about a vmac that doesn't exist is answered with ENODEV.
 func Apply(s State, in Input) (State, Answer, []Action) {
+	if id, ok := subject(in); ok {
+		if v, _ := s.Vmac(id); v == nil {
+			return s, refuse(syscall.ENODEV, "the device doesn't exist"), nil
+		}
+	}
 	a, actions := in.apply(&s)
 	return s, a, actions
+}
+
+// subject is the vmac that has to exist for in to make sense.
+func subject(in Input) (VmacID, bool) {
+	switch r := in.(type) {
+	case NewLink:
+		return r.Upper, r.Upper != 0
+	case ChangeLink:
+		return r.Vmac, true
+	case SetAddress:
+		return r.Vmac, true
+	case SetMTU:
+		return r.Vmac, true
+	case SetUp:
+		return r.Vmac, true
+	case DelLink:
+		return r.Vmac, true
+	case VmacSeen:
+		return r.Vmac, true
+	case VmacGone:
+		return r.Vmac, true
+	}
+	return 0, false
 }
 
 // Answer is what rtnetlink would answer. The zero value is success.
