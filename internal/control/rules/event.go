@@ -48,13 +48,6 @@ func (r ParentSeen) apply(s *State) (Answer, []Action) {
 	return Answer{}, actions
 }
 
-func (r ParentMoved) apply(s *State) (Answer, []Action) {
-	if s.Port(r.From) != nil {
-		s.edit(r.From).Parent.ID = r.To
-	}
-	return Answer{}, nil
-}
-
 // apply is NETDEV_UNREGISTER: dellink for every vmac, in whatever namespace.
 // The parent has no use for its old address any more.
 func (r ParentGone) apply(s *State) (Answer, []Action) {

@@ -55,18 +55,13 @@ func TestParentDownAndCarrier(t *testing.T) {
 	w.want(w.up("c"), 0)
 }
 
-// Row 208.
-func TestParentGoneAndMoved(t *testing.T) {
+func TestParentGone(t *testing.T) {
 	w := newWorld(t)
 	w.addr("a", macA, classify.Bridge)
 	w.want(w.add("b", func(r *NewLink) { r.Netns = netB }), 0)
 	a, b := w.named["a"], w.named["b"]
-	w.do(ParentMoved{1, 5})
-	if w.s.Port(1) != nil || len(w.s.Port(5).Vmacs) != 2 {
-		t.Error("the vmacs didn't survive the move")
-	}
 	w.log = nil
-	w.do(ParentGone{5})
+	w.do(ParentGone{1})
 	w.wantActions(Action{Kind: Delete, Vmac: a}, Action{Kind: Delete, Vmac: b})
 	if len(w.s.Ports()) != 0 {
 		t.Error("a port is left")
@@ -213,7 +208,6 @@ func TestUnknownVmac(t *testing.T) {
 	}
 	w.want(w.do(ParentSeen{Parent{ID: 77}}), 0)
 	w.want(w.do(ParentGone{77}), 0)
-	w.want(w.do(ParentMoved{77, 78}), 0)
 	w.want(w.do(FilterSeen{Parent: 77}), 0)
 	if len(w.s.Ports()) != 1 || len(w.s.Port(1).Vmacs) != 1 {
 		t.Error("something else changed")

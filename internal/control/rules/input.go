@@ -138,10 +138,6 @@ type DelLink struct{ Vmac VmacID }
 // CHANGEMTU, CHANGEADDR, CHANGENAME).
 type ParentSeen struct{ Parent Parent }
 
-// ParentMoved says that a parent is now known by another ParentID, because it
-// has moved to another namespace.
-type ParentMoved struct{ From, To ParentID }
-
 // ParentGone is NETDEV_UNREGISTER: every vmac of the port goes.
 type ParentGone struct{ Parent ParentID }
 
