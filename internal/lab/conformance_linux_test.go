@@ -61,7 +61,6 @@ func TestConformance(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	before := Measure()
 	t.Run("kernel", func(t *testing.T) {
 		Need(t, NeedMacvlan)
 		conform(t, scenarios, false, Kernel)
@@ -76,9 +75,6 @@ func TestConformance(t *testing.T) {
 		Need(t, NeedTUN)
 		conform(t, scenarios, true, func() Driver { return NewEmulator() })
 	})
-	if err := before.Leaked(); err != nil {
-		t.Error(err)
-	}
 }
 
 // wires are the parents that the data plane can be opened on.
@@ -88,6 +84,12 @@ var wires = map[string]func(string) (dataplane.Wire, error){
 }
 
 func conform(t *testing.T, scenarios []*scenario, emulated bool, open func() Driver) {
+	before := Measure()
+	defer func() {
+		if err := before.Leaked(); err != nil {
+			t.Error(err)
+		}
+	}()
 	for _, s := range scenarios {
 		for _, apart := range []bool{false, true} {
 			name := s.name
@@ -130,8 +132,9 @@ func conform(t *testing.T, scenarios []*scenario, emulated bool, open func() Dri
 					}
 				}
 				if e, ok := d.(*Emulator); ok {
-					for _, wrong := range e.Unbalanced() {
-						t.Error(wrong)
+					var wrong []string
+					if poll(time.Second, func() (bool, error) { wrong = e.Unbalanced(); return len(wrong) == 0, nil }) != nil {
+						t.Errorf("ledger: %q", wrong)
 					}
 				}
 			})

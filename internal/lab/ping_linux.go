@@ -5,10 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
+
+// pings numbers the requests, so that a late answer is not taken for another's.
+var pings atomic.Uint32
 
 // Ping sends one ICMP echo request from the namespace and returns how long the
 // answer took.
@@ -20,6 +24,7 @@ func Ping(ns *NS, to netip.Addr, timeout time.Duration) (rtt time.Duration, err 
 		}
 		defer unix.Close(fd)
 		request := []byte{8, 0, 0, 0, 0x0e, 0xc4, 0, 1, 'u', 'm', 'a', 'c', 'v', 'l', 'a', 'n'}
+		binary.BigEndian.PutUint16(request[6:], uint16(pings.Add(1)))
 		binary.BigEndian.PutUint16(request[2:], onesComplement(request))
 		start := time.Now()
 		if err := unix.Sendto(fd, request, 0, &unix.SockaddrInet4{Addr: to.As4()}); err != nil {
