@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -73,7 +74,7 @@ func serve(ctx context.Context, socket string, logger *slog.Logger) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	engine := control.NewEngine(control.EngineOptions{Logger: logger})
+	engine := control.NewEngine(control.EngineOptions{Logger: logger, AbandonedEvery: 2 * time.Second})
 	ended := make(chan error, 2)
 	go func() { ended <- engine.Run(ctx) }()
 	go func() {

@@ -232,6 +232,33 @@ func TestDaemonServesOtherNamespaces(t *testing.T) {
 	}
 }
 
+// TestNamespaceDeleted: a namespace with the parent and its vmacs is deleted. The
+// daemon's packet socket is what keeps it alive then, and lets go.
+func TestNamespaceDeleted(t *testing.T) {
+	ns := newIPNamespace(t)
+	socket := filepath.Join(t.TempDir(), "s")
+	d := ns.start(t, "msg=ready", "daemon", "--socket", socket)
+	guest := string(ns) + "g"
+	mustRun(t, "ip", "netns", "add", guest)
+	deleted := false
+	t.Cleanup(func() {
+		if !deleted {
+			mustRun(t, "ip", "netns", "del", guest)
+		}
+	})
+	mustRun(t, "ip", "-n", guest, "link", "add", "va", "type", "veth", "peer", "name", "seen", "netns", string(ns))
+	ns.mustDo(t, "--socket", socket, "-n", guest, "link", "add", "link", "va", "name", "vmac0", "up", "type", "macvlan")
+	time.Sleep(5 * time.Second) // more than two looks: a name keeps it
+	if out := ns.mustDo(t, "--socket", socket, "status"); !strings.Contains(out, "vmacs    1") {
+		t.Fatalf("the vmac went before its namespace:\n%s", out)
+	}
+	mustRun(t, "ip", "netns", "del", guest)
+	deleted = true
+	within(t, func() bool { return strings.Contains(ns.mustDo(t, "--socket", socket, "status"), "vmacs    0") }, "the vmac goes with its namespace")
+	within(t, func() bool { return !ns.has("seen") }, "the namespace itself is gone, and the other end of its veth pair")
+	d.end(t, syscall.SIGTERM)
+}
+
 // TestRunSession: in the foreground, until Ctrl-C.
 func TestRunSession(t *testing.T) {
 	ns := newIPNamespace(t)

@@ -22,6 +22,11 @@ type EngineOptions struct {
 
 	// Wire configures how parents are opened.
 	Wire dataplane.WireOptions
+
+	// AbandonedEvery is how often to look whether a parent's network namespace
+	// is kept alive by this process alone, which then lets go of it; 0 is never.
+	// For a process that keeps no namespaces for other reasons.
+	AbandonedEvery time.Duration
 }
 
 // Engine makes vmacs and keeps them as the kernel driver would, on any number
@@ -30,10 +35,13 @@ type EngineOptions struct {
 // under the kernel's RTNL.
 //
 // A namespace that holds a parent lives on until the parent has no vmac left,
-// because the parent's socket is in it; one that only holds vmacs does not.
+// because the parent's socket is in it (see EngineOptions.AbandonedEvery); one
+// that only holds vmacs does not.
 type Engine struct {
 	log  *slog.Logger
 	wire dataplane.WireOptions
+
+	abandonedEvery time.Duration
 
 	running chan struct{} // closed when requests are served
 	ended   chan struct{} // closed when they no longer are
@@ -61,7 +69,7 @@ type Engine struct {
 // NewEngine makes an Engine. It does nothing until Run.
 func NewEngine(o EngineOptions) *Engine {
 	e := &Engine{
-		log: o.Logger, wire: o.Wire,
+		log: o.Logger, wire: o.Wire, abandonedEvery: o.AbandonedEvery,
 		running: make(chan struct{}), ended: make(chan struct{}), kick: make(chan struct{}, 1),
 		ports: map[rules.ParentID]*port{}, devices: map[rules.VmacID]*device{},
 		parents: map[place]rules.ParentID{}, vmacs: map[place]rules.VmacID{},
@@ -112,6 +120,9 @@ func (e *Engine) Run(ctx context.Context) error {
 		}
 	})
 	e.wg.Go(func() { e.reconcileUntil(ctx) })
+	if e.abandonedEvery > 0 {
+		e.wg.Go(func() { e.letGo(ctx) })
+	}
 
 	<-ctx.Done()
 	e.mu.Lock()
