@@ -160,6 +160,51 @@ func TestUnsupportedGSO(t *testing.T) {
 	}
 }
 
+// TestErrorOfReceiver: an error that waits at the socket for Recv costs no frame
+// that is sent, and is accounted for.
+func TestErrorOfReceiver(t *testing.T) {
+	fd := tapParent(t)
+	w, _, err := dataplane.Open("wire0", dataplane.WireOptions{Backend: dataplane.BackendMmsg})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	plain := make([]byte, vnet.HdrLen+60)
+	for i := range 6 {
+		plain[vnet.HdrLen+i] = 0xff
+	}
+	send := func() {
+		t.Helper()
+		if n, err := w.Send([]*dataplane.Frame{{Raw: plain}}); n != 1 {
+			t.Errorf("Send: %v", err)
+		}
+	}
+	for _, raw := range [][]byte{plain, udpFragments(3000, 1400), plain} {
+		if _, err := unix.Write(fd, raw); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var b dataplane.Batch
+	if err := w.Recv(&b); err != nil || len(b.Frames) != 1 {
+		t.Fatalf("%d frames, %v", len(b.Frames), err)
+	}
+	send()
+	if err := w.Recv(&b); err != nil || len(b.Frames) != 1 {
+		t.Fatalf("%d frames, %v", len(b.Frames), err)
+	}
+	if s := w.Stats(); s.Packets != 3 || s.Received != 2 || s.Drops != 1 {
+		t.Errorf("%+v", s)
+	}
+	link, err := netlink.LinkByName("wire0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(netlink.LinkSetDown(link), netlink.LinkSetUp(link)); err != nil {
+		t.Fatal(err)
+	}
+	send()
+}
+
 // TestTooLong: a frame larger than 64 KiB (BIG TCP) is marked as cut, and the
 // next one is whole.
 func TestTooLong(t *testing.T) {

@@ -287,10 +287,7 @@ func (r *ringWire) remap() error {
 	}
 	// What arrived between the last look at the old ring and the filter went
 	// with it.
-	r.readStatistics()
-	r.stats.Lock()
-	r.stats.lost = r.stats.packets - r.stats.drops - r.received.Load()
-	r.stats.Unlock()
+	r.writeOff()
 	r.resync, r.holeSince = false, time.Time{}
 	_, err := attachFilter(r.fd, r.filter, r.dropOutgoing)
 	return err

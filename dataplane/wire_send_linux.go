@@ -19,14 +19,25 @@ func (s *socket) Send(frames []*Frame) (int, error) {
 		return 0, net.ErrClosed
 	}
 	done := 0
+	var first unix.Errno // of the frame that is tried again
 	for done < len(frames) {
 		n, errno := s.out.sendmmsg(s.fd, frames[done:], s.skip)
 		done += n
-		if errno != 0 {
+		if errno == unix.ENETDOWN || errno == unix.ENXIO {
+			s.down.Store(true)
+		}
+		if first == unix.EINVAL && errno != first {
+			s.lose() // it was Recv's: see recvError
+		}
+		switch {
+		case errno == 0:
+			first = 0
+		case first == 0 && (errno == unix.EINVAL || errno == unix.ENETDOWN):
+			// sock_alloc_send_pskb also reports what waits for the receiver: that
+			// the parent was down, or what recvmmsg met in the middle of a batch.
+			first = errno
+		default:
 			s.sent.Add(uint64(done))
-			if errno == unix.ENETDOWN || errno == unix.ENXIO {
-				s.down.Store(true) // packet_snd may have taken the error that Recv waits for
-			}
 			return done, errno
 		}
 	}

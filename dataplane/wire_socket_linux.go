@@ -148,9 +148,7 @@ func (s *socket) recvError(errno unix.Errno) error {
 	case unix.EINVAL:
 		// A frame whose GSO type the virtio header cannot express
 		// (packet_rcv_vnet). It has left the queue and is lost.
-		s.stats.Lock()
-		s.stats.lost++
-		s.stats.Unlock()
+		s.lose()
 		return nil
 	}
 	return fmt.Errorf("receive from %s: %w", s.name, errno)
@@ -231,6 +229,21 @@ func (s *socket) readStatistics() {
 	}
 }
 
+func (s *socket) lose() {
+	s.stats.Lock()
+	s.stats.lost++
+	s.stats.Unlock()
+}
+
+// writeOff counts as lost what the socket was given and nobody will receive any
+// more.
+func (s *socket) writeOff() {
+	s.readStatistics()
+	s.stats.Lock()
+	s.stats.lost = s.stats.packets - s.stats.drops - s.received.Load()
+	s.stats.Unlock()
+}
+
 // stop begins a Close: it wakes whoever waits and returns with life held
 // alone. It returns false if the socket was closed before.
 func (s *socket) stop() bool {
@@ -241,7 +254,7 @@ func (s *socket) stop() bool {
 	binary.NativeEndian.PutUint64(one[:], 1)
 	unix.Write(s.wake, one[:])
 	s.life.Lock()
-	s.readStatistics()
+	s.writeOff()
 	return true
 }
 

@@ -121,6 +121,24 @@ func closeBorrowed(t *testing.T, l *link) {
 	}
 }
 
+// closedUnread: what nobody received any more is accounted for.
+func closedUnread(t *testing.T, l *link) {
+	const frames = 5
+	for i := range frames {
+		l.inject(small(group, ext, uint32(i)))
+	}
+	for deadline := time.Now().Add(soon); l.w.Stats().Packets < frames && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond)
+	}
+	if err := l.w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if s := l.w.Stats(); s.Packets != frames {
+		t.Errorf("%d packets of %d", s.Packets, frames)
+	}
+	l.balance()
+}
+
 func closed(t *testing.T, l *link) {
 	for range 2 {
 		if err := l.w.Close(); err != nil {

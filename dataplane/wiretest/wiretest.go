@@ -72,6 +72,7 @@ func Run(t *testing.T, open Open) {
 		{"close while waiting to send", closeWaiting},
 		{"close while frames are borrowed", closeBorrowed},
 		{"closed", closed},
+		{"closed with frames unread", closedUnread},
 		{"stalled reader", stalled},
 		{"allocations", allocations},
 		{"own frames", ownFrames},
