@@ -51,14 +51,15 @@ func (s *Switch) transmit() error {
 		}
 		sn := w.epoch.enter(&s.snap)
 		for i := range n {
-			slot, gone := s.poll.event(i)
+			slot, serial, gone := s.poll.event(i)
 			if slot == wakeSlot {
+				turn()
 				return nil
 			}
-			if int(slot) >= len(sn.slots) || sn.slots[slot] == nil {
-				continue // swapped out since the wait
+			v := sn.at(slot, serial)
+			if v == nil {
+				continue
 			}
-			v := sn.slots[slot]
 			if gone {
 				s.lost(v)
 				continue
@@ -176,8 +177,12 @@ func (s *Switch) send(out *outbox) {
 	plain := !s.wire.Offload()
 	for len(frames) > 0 {
 		if plain {
-			s.sendPlain(frames[0], meta[0])
+			err := s.sendPlain(frames[0], meta[0])
 			frames, meta = frames[1:], meta[1:]
+			if errors.Is(err, unix.EAGAIN) {
+				s.giveUp(meta)
+				return
+			}
 			continue
 		}
 		n, err := s.sendAll(frames)
@@ -188,11 +193,16 @@ func (s *Switch) send(out *outbox) {
 		meta[n].from.unsent(s, wireReason(err))
 		frames, meta = frames[n+1:], meta[n+1:]
 		if errors.Is(err, unix.EAGAIN) {
-			for _, m := range meta {
-				m.from.unsent(s, classify.WireBusy)
-			}
+			s.giveUp(meta)
 			return
 		}
+	}
+}
+
+// giveUp drops what is left for a parent that takes nothing.
+func (s *Switch) giveUp(meta []outgoing) {
+	for _, m := range meta {
+		m.from.unsent(s, classify.WireBusy)
 	}
 }
 
@@ -209,19 +219,20 @@ func (s *Switch) countSent(frames []*Frame, meta []outgoing) {
 	}
 }
 
-// sendPlain sends one frame to a parent without virtio headers. It counts as
-// sent if all of its pieces were.
-func (s *Switch) sendPlain(f *Frame, m outgoing) {
+// sendPlain sends one frame to a parent without virtio headers, and counts it:
+// as sent if all of its pieces were.
+func (s *Switch) sendPlain(f *Frame, m outgoing) error {
 	pieces, err := s.tx.soft.plain(f)
 	if err != nil {
 		m.from.unsent(s, classify.BadOffload)
-		return
+		return err
 	}
 	if n, err := s.sendAll(pieces); n < len(pieces) {
 		m.from.unsent(s, wireReason(err))
-		return
+		return err
 	}
 	m.from.sent(s, m.reason, 1, len(f.Bytes()))
+	return nil
 }
 
 // sendAll is Wire.Send, patient with EAGAIN: it returns that only after the

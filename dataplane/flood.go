@@ -19,6 +19,7 @@ type bcQueue struct {
 	limit   int
 	closed  bool
 	unused  []*bcItem
+	kept    int          // bytes in unused
 	waiting atomic.Int64 // copies, the worker's backlog included
 }
 
@@ -34,12 +35,11 @@ type bcCopy struct {
 	how account
 }
 
-// An item that has grown beyond bcKeepBytes is not kept for reuse, and no more
-// than bcKeepItems are: about 2 MiB once a storm is over.
-const (
-	bcKeepBytes = 2048
-	bcKeepItems = 1000
-)
+// bcKeep is how many bytes are kept in items for reuse, once a storm is over.
+const bcKeep = 4 << 20
+
+// size is what the item takes, about.
+func (it *bcItem) size() int { return 128 + cap(it.buf) + 16*cap(it.to) }
 
 func (q *bcQueue) init() { q.ready.L = &q.mu }
 
@@ -55,7 +55,8 @@ func (q *bcQueue) item() *bcItem {
 	defer q.mu.Unlock()
 	if n := len(q.unused); n > 0 {
 		it := q.unused[n-1]
-		q.unused = q.unused[:n-1]
+		q.unused[n-1], q.unused = nil, q.unused[:n-1]
+		q.kept -= it.size()
 		return it
 	}
 	return new(bcItem)
@@ -83,19 +84,25 @@ func (q *bcQueue) put(w *worker, it *bcItem, f *Frame) bool {
 }
 
 // take blocks until there is something and returns all of it; back is the
-// slice of an earlier take, for reuse.
+// slice of an earlier take, for reuse. After close it returns what was left, too.
 func (q *bcQueue) take(back []*bcItem) ([]*bcItem, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for len(q.items) == 0 && !q.closed {
 		q.ready.Wait()
 	}
-	if q.closed {
-		return nil, net.ErrClosed
-	}
 	items := q.items
 	q.items = back[:0]
+	if q.closed {
+		return items, net.ErrClosed
+	}
 	return items, nil
+}
+
+func (q *bcQueue) ended() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.closed
 }
 
 func (q *bcQueue) recycle(items ...*bcItem) {
@@ -104,7 +111,8 @@ func (q *bcQueue) recycle(items ...*bcItem) {
 	for _, it := range items {
 		clear(it.to)
 		it.to = it.to[:0]
-		if cap(it.buf) <= bcKeepBytes && len(q.unused) < bcKeepItems {
+		if size := it.size(); q.kept+size <= bcKeep {
+			q.kept += size
 			q.unused = append(q.unused, it)
 		}
 	}
@@ -128,9 +136,14 @@ func (s *Switch) broadcast() error {
 		s.bc.epoch.park()
 		items, err := s.queue.take(backlog)
 		if err != nil {
+			s.abandon(items)
 			return err
 		}
 		for todo := items; len(todo) > 0; {
+			if s.queue.ended() { // thousands of vmacs would keep Run waiting
+				s.abandon(todo)
+				break
+			}
 			n := min(bcTurn, len(todo))
 			s.bc.epoch.enter(&s.snap) // a vmac that is not gone now stays open until the next park
 			s.broadcastTurn(todo[:n])
@@ -139,6 +152,16 @@ func (s *Switch) broadcast() error {
 		}
 		clear(items)
 		backlog = items
+	}
+}
+
+// abandon drops what nobody serves any more.
+func (s *Switch) abandon(items []*bcItem) {
+	for _, it := range items {
+		for _, c := range it.to {
+			c.v.drop(&s.bc, classify.VmacGone, 1)
+		}
+		s.queue.waiting.Add(-int64(len(it.to)))
 	}
 }
 

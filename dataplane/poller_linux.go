@@ -27,15 +27,17 @@ func newPoller() (*poller, error) {
 		return nil, fmt.Errorf("eventfd: %w", err)
 	}
 	p := &poller{ep: ep, ev: ev}
-	if err := p.add(ev, wakeSlot); err != nil {
+	if err := p.add(ev, wakeSlot, 0); err != nil {
 		p.close()
 		return nil, err
 	}
 	return p, nil
 }
 
-func (p *poller) add(fd int, slot int32) error {
-	e := unix.EpollEvent{Events: unix.EPOLLIN, Fd: slot}
+// add has events of fd reported with its slot and the serial number of who has
+// that slot now.
+func (p *poller) add(fd int, slot, serial int32) error {
+	e := unix.EpollEvent{Events: unix.EPOLLIN, Fd: slot, Pad: serial}
 	if err := unix.EpollCtl(p.ep, unix.EPOLL_CTL_ADD, fd, &e); err != nil {
 		return fmt.Errorf("epoll_ctl: %w", err)
 	}
@@ -58,9 +60,9 @@ func (p *poller) wait() (n int, err error) {
 }
 
 // event returns the i-th of the last wait.
-func (p *poller) event(i int) (slot int32, gone bool) {
+func (p *poller) event(i int) (slot, serial int32, gone bool) {
 	e := &p.events[i]
-	return e.Fd, e.Events&(unix.EPOLLERR|unix.EPOLLHUP) != 0 && e.Events&unix.EPOLLIN == 0
+	return e.Fd, e.Pad, e.Events&(unix.EPOLLERR|unix.EPOLLHUP) != 0 && e.Events&unix.EPOLLIN == 0
 }
 
 // wake ends every wait from now on.

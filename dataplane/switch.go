@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -38,6 +39,7 @@ type Switch struct {
 	mu      sync.Mutex // orders Swap, Run's end and the reaper
 	slots   []*Vmac    // by Vmac.slot; nil is free
 	free    []int32    // the free ones
+	serial  int32      // of the last vmac that was given a slot
 	retired []retired
 	reap    chan struct{} // kicks the reaper
 	closed  bool
@@ -96,10 +98,10 @@ func (s *Switch) Run(ctx context.Context) error {
 	defer s.mu.Unlock()
 	s.closed = true
 	for _, r := range s.retired {
-		err = errors.Join(err, r.v.child.Close())
+		err = errors.Join(err, r.v.close())
 	}
 	for _, v := range s.snap.Load().vmacs {
-		err = errors.Join(err, v.child.Close())
+		err = errors.Join(err, v.close())
 	}
 	s.retired = nil
 	err = errors.Join(err, s.poll.close())
@@ -155,7 +157,7 @@ func (s *Switch) Swap(spec *classify.Spec, vmacs []*Vmac) error {
 	s.queue.setCap(table.BCQueueLen())
 	s.snap.Store(next)
 	for _, v := range added {
-		if e := s.poll.add(v.child.FD(), v.slot); e != nil {
+		if e := s.poll.add(v.child.FD(), v.slot, v.serial); e != nil {
 			err = errors.Join(err, fmt.Errorf("switch: vmac %s: %w", v.name, e))
 		}
 	}
@@ -178,6 +180,19 @@ func (s *Switch) place(v *Vmac) {
 		s.slots = append(s.slots, nil)
 	}
 	s.slots[v.slot] = v
+	s.serial++
+	v.serial = s.serial
+}
+
+// at returns the vmac that an event of the poller is about, nil if it has been
+// swapped out since the wait: another may have its slot by now.
+func (sn *snapshot) at(slot, serial int32) *Vmac {
+	if int(slot) < len(sn.slots) {
+		if v := sn.slots[slot]; v != nil && v.serial == serial {
+			return v
+		}
+	}
+	return nil
 }
 
 // retired is a vmac that left the list with generation gen.
@@ -213,23 +228,19 @@ func (s *Switch) closeRetired() int {
 	// Read the epochs only now: a thread that was parked before the last Swap may
 	// since have entered the snapshot which that replaced.
 	oldest := min(s.rx.epoch.oldest(), s.tx.epoch.oldest(), s.bc.epoch.oldest())
-	var free []*Vmac
-	keep := s.retired[:0]
-	for _, r := range s.retired {
-		if r.gen <= oldest {
-			free = append(free, r.v)
-		} else {
-			keep = append(keep, r)
-		}
+	n := 0
+	for n < len(s.retired) && s.retired[n].gen <= oldest { // generations only rise
+		n++
 	}
-	s.retired = keep
-	left := len(keep)
+	free := slices.Clone(s.retired[:n])
 	s.mu.Unlock()
-	for _, v := range free {
-		v.child.Close()
-		close(v.done)
+	for _, r := range free {
+		r.v.close()
 	}
-	return left
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.retired = slices.Delete(s.retired, 0, n) // not before they are closed, or Drain would miss them
+	return len(s.retired)
 }
 
 // Drain waits until every vmac that was swapped out before the call is closed.

@@ -11,11 +11,12 @@ type Vmac struct {
 	name  string
 	child Child
 
-	slot int32         // where the poller finds it
-	seen uint64        // generation of the last Swap that listed it; under Switch.mu
-	gone atomic.Bool   // left the list; copies that still wait are dropped
-	lost bool          // the device vanished and was reported; transmit loop only
-	done chan struct{} // closed with the Child, when nobody uses it any more
+	slot   int32         // where the poller finds it
+	serial int32         // tells it from who had the slot before
+	seen   uint64        // generation of the last Swap that listed it; under Switch.mu
+	gone   atomic.Bool   // left the list; copies that still wait are dropped
+	lost   bool          // the device vanished and was reported; transmit loop only
+	done   chan struct{} // closed with the Child, when nobody uses it any more
 
 	rx    rxCounters
 	tx    txCounters
@@ -34,6 +35,12 @@ func (v *Vmac) Name() string { return v.name }
 
 // Child returns what stands behind the vmac.
 func (v *Vmac) Child() Child { return v.child }
+
+// close closes the Child, which nobody uses any more, and tells Drain.
+func (v *Vmac) close() error {
+	defer close(v.done)
+	return v.child.Close()
+}
 
 // The data threads. Each has its own counters and staging area.
 const (
