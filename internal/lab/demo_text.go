@@ -182,15 +182,16 @@ func (r *DemoReport) streams(b *strings.Builder, ink inks) {
 		return
 	}
 	fmt.Fprintf(b, "\n%sTCP%s, one stream through bridge-mode vmacs, Gbit/s (a quick look at short runs in turn, no benchmark)\n", ink.head, ink.off)
-	fmt.Fprintf(b, "%-*s%-18s", labelWidth, "", "umacvlan")
+	fmt.Fprintf(b, "%-*s%s", labelWidth, "", "umacvlan")
 	if r.Kernel {
-		fmt.Fprintf(b, "%-18s%s", "kernel macvlan", "ratio")
+		fmt.Fprintf(b, "          %-18s%s", "kernel macvlan", "ratio")
 	}
 	b.WriteByte('\n')
 	for _, s := range r.Streams {
-		fmt.Fprintf(b, "  %-*s%s%-18s%s", labelWidth-2, s.Way, ink.heard, gigabits(s.Emulator), ink.off)
+		rates := gigabits(s.Emulator)
+		fmt.Fprintf(b, "  %-*s%s%s%s", labelWidth-2, s.Way, ink.heard, rates, ink.off)
 		if r.Kernel {
-			fmt.Fprintf(b, "%-18s%.2f", gigabits(s.Kernel), mean(s.Emulator)/mean(s.Kernel))
+			fmt.Fprintf(b, "%*s%-18s%.2f", 18-len(rates), "", gigabits(s.Kernel), mean(s.Emulator)/mean(s.Kernel))
 		}
 		b.WriteByte('\n')
 	}
