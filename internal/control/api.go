@@ -9,6 +9,7 @@ import "syscall"
 //
 //	POST /v1/link    LinkRequest  → LinkAnswer, or Refusal with a 4xx status
 //	GET  /v1/links   ?netns=…     → []Link (also ?name=, repeated)
+//	POST /v1/explain ExplainRequest → classify.Explanation, or Refusal
 //	GET  /v1/ledger               → []Ledger, one per parent
 //	GET  /v1/status               → Status
 //
@@ -203,6 +204,25 @@ type Equation struct {
 	Right      uint64 `json:"right"`
 	Difference int64  `json:"difference"`
 }
+
+// ExplainRequest asks what becomes of a frame, and why.
+type ExplainRequest struct {
+	NetnsInode uint64 `json:"netns_inode,omitempty"` // as in LinkRequest
+	NetnsPath  string `json:"netns_path,omitempty"`
+
+	Frame string `json:"frame"` // octets in hexadecimal, from the destination on
+	// From is FromWire, FromHost or the name of a vmac.
+	From string `json:"from"`
+	// Parent says which one is meant by FromWire and FromHost. It may be left
+	// out if only one has vmacs.
+	Parent string `json:"parent,omitempty"`
+}
+
+// Places that a frame comes from and that are no vmac.
+const (
+	FromWire = "wire" // received on the parent
+	FromHost = "host" // sent by the parent's own stack
+)
 
 // Status describes the daemon.
 type Status struct {

@@ -13,6 +13,8 @@ import (
 	"os"
 	"syscall"
 	"time"
+
+	"github.com/umacvlan/umacvlan/classify"
 )
 
 // Client speaks to a daemon. Its methods may be called from any number of
@@ -116,6 +118,18 @@ func (c *Client) Links(ctx context.Context, netnsPath string, names ...string) (
 	var links []Link
 	err := c.call(ctx, http.MethodGet, "/v1/links?"+q.Encode(), nil, &links)
 	return links, err
+}
+
+// Explain asks what becomes of a frame, and why. A refusal is a *Refusal.
+func (c *Client) Explain(ctx context.Context, r ExplainRequest) (classify.Explanation, error) {
+	r.NetnsInode = c.inode
+	var x classify.Explanation
+	body, err := json.Marshal(r)
+	if err != nil {
+		return x, err
+	}
+	err = c.call(ctx, http.MethodPost, "/v1/explain", body, &x)
+	return x, err
 }
 
 // Ledgers returns the accounts of every parent.

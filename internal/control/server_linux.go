@@ -52,6 +52,7 @@ func Serve(ctx context.Context, e *Engine, o ServerOptions) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /v1/link", s.link)
 	mux.HandleFunc("GET /v1/links", s.links)
+	mux.HandleFunc("POST /v1/explain", s.explain)
 	mux.HandleFunc("GET /v1/ledger", func(w http.ResponseWriter, _ *http.Request) { reply(w, e.Ledgers()) })
 	mux.HandleFunc("GET /v1/status", s.status)
 	srv := &http.Server{
@@ -162,10 +163,7 @@ type server struct {
 
 func (s *server) link(w http.ResponseWriter, r *http.Request) {
 	var req LinkRequest
-	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, requestSize))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&req); err != nil {
-		refuseWith(w, http.StatusBadRequest, &Refusal{Errno: int(unix.EINVAL), Hint: "request: " + err.Error()})
+	if !decode(w, r, &req) {
 		return
 	}
 	ns, refusal := namespaceFor(r, req.NetnsInode, req.NetnsPath)
@@ -181,6 +179,36 @@ func (s *server) link(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	reply(w, answer)
+}
+
+func (s *server) explain(w http.ResponseWriter, r *http.Request) {
+	var req ExplainRequest
+	if !decode(w, r, &req) {
+		return
+	}
+	ns, refusal := namespaceFor(r, req.NetnsInode, req.NetnsPath)
+	if refusal != nil {
+		refuseWith(w, http.StatusForbidden, refusal)
+		return
+	}
+	defer ns.Close()
+	x, refusal := s.e.Explain(r.Context(), req, ns)
+	if refusal != nil {
+		refuseWith(w, http.StatusUnprocessableEntity, refusal)
+		return
+	}
+	reply(w, x)
+}
+
+// decode reads a request's body, or refuses it.
+func decode(w http.ResponseWriter, r *http.Request, into any) bool {
+	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, requestSize))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(into); err != nil {
+		refuseWith(w, http.StatusBadRequest, &Refusal{Errno: int(unix.EINVAL), Hint: "request: " + err.Error()})
+		return false
+	}
+	return true
 }
 
 func (s *server) links(w http.ResponseWriter, r *http.Request) {
