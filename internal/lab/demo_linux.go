@@ -130,7 +130,7 @@ func (r *DemoReport) mode(d Driver, name string, mode classify.Mode) (DemoMode, 
 		} else {
 			frame := buildFrame(s.mac(f.to), s.mac(f.from), nil, EtherType, s.next(), 60)
 			cell.Decided = decide(table, f, frame, s.mac("h"))
-			if cell.Heard, err = s.play(f.at, frame); err != nil {
+			if cell.Heard, err = s.play(f.at, frame, cell.Decided); err != nil {
 				return col, fmt.Errorf("%s: %w", f.label, err)
 			}
 			r.Sent++

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/umacvlan/umacvlan/classify"
@@ -179,8 +180,10 @@ func (s *stage) settle() error {
 	})
 }
 
-// play sends one frame and says who heard it.
-func (s *stage) play(at string, frame []byte) ([]string, error) {
+// play sends one frame and says who heard it. Those who should get a little
+// longer than the fence takes: a broadcast may pass a unicast that came in with
+// it, because it goes through a queue of its own.
+func (s *stage) play(at string, frame []byte, should []string) ([]string, error) {
 	for _, p := range s.probes {
 		p.Reset()
 	}
@@ -197,6 +200,12 @@ func (s *stage) play(at string, frame []byte) ([]string, error) {
 	}
 	if err := s.pass(fence, time.Second); err != nil {
 		return nil, fmt.Errorf("waiting for what was sent behind it: %w", err)
+	}
+	err = Wait(s.probes, 100*time.Millisecond, func() bool {
+		return !slices.ContainsFunc(should, func(who string) bool { return !s.taps[who].Has(frame) })
+	})
+	if err != nil && !errors.Is(err, ErrTimeout) {
+		return nil, err
 	}
 	heard := map[string]bool{}
 	for who, p := range s.taps {
