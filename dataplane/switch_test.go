@@ -450,6 +450,9 @@ func TestGone(t *testing.T) {
 	if gone.Load() != 1 {
 		t.Errorf("reported %d times", gone.Load())
 	}
+	if err := unix.EpollCtl(p.sw.poll.ep, unix.EPOLL_CTL_DEL, p.v[0].Child().FD(), nil); err != unix.ENOENT {
+		t.Errorf("what is gone is still polled: %v", err)
+	}
 	p.spec.Vmacs, p.v, p.fds = p.spec.Vmacs[1:], p.v[1:], p.fds[1:]
 	p.swap()
 	if err := p.sw.Drain(t.Context()); err != nil {
