@@ -36,7 +36,14 @@ type Outcome struct {
 	// knows.
 	Explained *classify.Explanation
 
-	notes []Note // of the lines as Format writes them
+	notes map[lineKey]Note // of the expected lines, by what they begin with
+}
+
+// lineKey says what a line is about: an answer, gets, nobody, order, counts or
+// shows, and the index of the first that it has of these.
+type lineKey struct {
+	kind  byte
+	index int
 }
 
 // Delivery is a frame that reached somebody.
@@ -52,8 +59,8 @@ type Delivery struct {
 	// Len is expected instead of a Frame if it is not 0: the bytes don't
 	// matter, only how many.
 	Len int
-	// Times is how often, 0 means 1. An expected Most above Times allows
-	// anything between the two.
+	// Times is how often, 0 means 1. If an expected Most is not 0, anything from
+	// Times, which may be 0 then, to Most is right.
 	Times, Most int
 }
 
@@ -136,7 +143,7 @@ type Difference struct {
 	Step int    // index into Scenario.Steps
 	Who  string // the device, or empty for an answer
 	What string // "gets" with what is wrong, and so on: a clause to be printed
-	// Kind is "delivery", "bytes", "type", "order", "counter", "answer" or "show".
+	// Kind is one of the Kind* constants.
 	Kind string
 	// Listed is the number of the deviation in docs/semantics.md that excuses
 	// it; empty: none does. Compare and Check leave it empty.
