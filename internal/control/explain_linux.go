@@ -92,6 +92,9 @@ func (e *Engine) asked(ctx context.Context, r ExplainRequest, ns Namespace) (spe
 			from = i
 		}
 	}
+	if !rp.Vmacs[from].Up {
+		return spec, 0, &Refusal{Errno: int(unix.ENETDOWN), Text: d.name + " is down and sends nothing"}
+	}
 	return e.state.Spec(d.parent), from, nil
 }
 

@@ -82,6 +82,7 @@ func TestExplain(t *testing.T) {
 		}
 	}
 
+	b.vmac(lab.Vmac{Name: "b3", NS: b.Parent.NS})
 	for _, tt := range []struct {
 		control.ExplainRequest
 		errno error
@@ -92,6 +93,7 @@ func TestExplain(t *testing.T) {
 		{control.ExplainRequest{From: "wire", Frame: "ff", Parent: "lo"}, unix.ENODEV, "lo has no vmac of this daemon"},
 		{control.ExplainRequest{From: "wire", Frame: "ff", Parent: "b1"}, unix.ENODEV, "b1 has no vmac of this daemon"},
 		{control.ExplainRequest{From: "b1", Frame: "ff", Parent: b.Parent.Name}, unix.EINVAL, "goes with wire and host"},
+		{control.ExplainRequest{From: "b3", Frame: "ff"}, unix.ENETDOWN, "b3 is down and sends nothing"},
 		{control.ExplainRequest{From: b.Parent.Name, Frame: "ff"}, unix.EOPNOTSUPP, "is no vmac"},
 		{control.ExplainRequest{From: "wire", Frame: "f"}, unix.EINVAL, "frame"},
 		{control.ExplainRequest{From: "wire"}, unix.EINVAL, "no octets"},
@@ -110,7 +112,8 @@ func TestExplainSeveralParents(t *testing.T) {
 	b.vmac(lab.Vmac{Name: "one", NS: b.Parent.NS})
 	other := &lab.Device{NS: b.Parent.NS, Name: "other", MAC: net.HardwareAddr{2, 0, 0, 0, 2, 0x0a}}
 	b.must(lab.Veth(other, &lab.Device{NS: b.Wire.NS, Name: "otherend", MAC: net.HardwareAddr{2, 0, 0, 0, 2, 0x0b}}, 1500))
-	b.done(b.Parent.NS, control.LinkRequest{Op: "add", Name: "two", Parent: "other", Kind: "macvlan"})
+	up := true
+	b.done(b.Parent.NS, control.LinkRequest{Op: "add", Name: "two", Parent: "other", Kind: "macvlan", Up: &up})
 	h, err := control.OpenNamespace(b.Parent.NS.Path())
 	b.must(err)
 	defer h.Close()
