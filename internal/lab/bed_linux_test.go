@@ -16,7 +16,7 @@ import (
 // bed is a scenario's topology with a probe everywhere.
 type bed struct {
 	*Topology
-	s      *scenario
+	s      *sheet
 	taps   map[string]*Probe   // by the names of the rows: parent, wire, vmacs
 	stacks map[uint64][]*Probe // by namespace, one for each of stackTypes
 	probes []*Probe
@@ -25,7 +25,7 @@ type bed struct {
 	leaks  map[string]bool // "vmac group": their hashes collide in the vmac's filter
 }
 
-func newBed(d Driver, s *scenario, apart bool) (*bed, error) {
+func newBed(d Driver, s *sheet, apart bool) (*bed, error) {
 	top, err := NewTopology(d, Options{MTU: s.mtu})
 	if err != nil {
 		return nil, err
@@ -183,8 +183,8 @@ func (b *bed) marks(at string) (list []mark) {
 var broadcast = net.HardwareAddr{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
 
 // deaf says that the broadcast queue has no room and every group goes through it.
-func (s *scenario) deaf() bool {
-	return !slices.ContainsFunc(s.vmacs, func(v scenarioVmac) bool {
+func (s *sheet) deaf() bool {
+	return !slices.ContainsFunc(s.vmacs, func(v sheetVmac) bool {
 		return v.BCQueueLen == nil || v.BCLim != nil && *v.BCLim < 0
 	})
 }
@@ -353,7 +353,7 @@ func (b *bed) learnLeaks() error {
 
 // hears says that a vmac has a reason to hear a group: it joined it, a row says
 // so, or it hears them all.
-func (s *scenario) hears(name, group string) bool {
+func (s *sheet) hears(name, group string) bool {
 	for _, v := range s.vmacs {
 		if v.Name == name && (group == "bcast" || slices.Contains(v.join, group)) {
 			return true

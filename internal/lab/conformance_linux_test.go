@@ -19,9 +19,9 @@ import (
 // equal, as a change to what is expected of it, so that each is asserted too.
 var exclusions = []struct {
 	name  string
-	apply func(s *scenario, r *row)
+	apply func(s *sheet, r *row)
 }{
-	{"a packet socket copies and does not consume: the parent's stack gets what the wire brings", func(_ *scenario, r *row) {
+	{"a packet socket copies and does not consume: the parent's stack gets what the wire brings", func(_ *sheet, r *row) {
 		if r.at != "wire" {
 			return
 		}
@@ -32,7 +32,7 @@ var exclusions = []struct {
 			}
 		}
 	}},
-	{"a TAP types frames by its own address: no HOST forced in passthru, or taken from the parent in source copies", func(s *scenario, r *row) {
+	{"a TAP types frames by its own address: no HOST forced in passthru, or taken from the parent in source copies", func(s *sheet, r *row) {
 		for name, list := range r.vmacs {
 			mac, _ := s.address(name)
 			dst, _ := s.address(r.dst)
@@ -43,12 +43,12 @@ var exclusions = []struct {
 			}
 		}
 	}},
-	{"what bridge siblings say to each other does not pass the parent's receive path", func(_ *scenario, r *row) {
+	{"what bridge siblings say to each other does not pass the parent's receive path", func(_ *sheet, r *row) {
 		if r.at != "wire" && len(r.tap) > 0 && r.tap[0].typ != classify.TypeOutgoing {
 			r.tap = nil
 		}
 	}},
-	{"a full broadcast queue is counted by the emulator, not on the parent's device", func(_ *scenario, r *row) {
+	{"a full broadcast queue is counted by the emulator, not on the parent's device", func(_ *sheet, r *row) {
 		c := r.counters["parent"]
 		c.RxDropped = 0
 		r.counters["parent"] = c
@@ -83,7 +83,7 @@ var wires = map[string]func(string) (dataplane.Wire, error){
 	"mmsg": func(name string) (dataplane.Wire, error) { return dataplane.OpenMmsg(name, dataplane.WireOptions{}) },
 }
 
-func conform(t *testing.T, scenarios []*scenario, emulated bool, open func() Driver) {
+func conform(t *testing.T, scenarios []*sheet, emulated bool, open func() Driver) {
 	before := Measure()
 	defer func() {
 		if err := before.Leaked(); err != nil {

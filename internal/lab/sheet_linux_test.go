@@ -12,16 +12,16 @@ import (
 	"github.com/umacvlan/umacvlan/classify"
 )
 
-// scenario is one topology of testdata/macvlan.txt with its rows.
-type scenario struct {
+// sheet is one topology of testdata/macvlan.txt with its rows.
+type sheet struct {
 	name  string
 	mtu   int
-	vmacs []scenarioVmac
+	vmacs []sheetVmac
 	sets  [][]string
 	rows  []row
 }
 
-type scenarioVmac struct {
+type sheetVmac struct {
 	Vmac
 	join []string // groups, by name
 	down bool
@@ -65,7 +65,7 @@ var names = map[string]string{
 }
 
 // address resolves a name, a vmac's name or a literal.
-func (s *scenario) address(name string) (net.HardwareAddr, error) {
+func (s *sheet) address(name string) (net.HardwareAddr, error) {
 	for _, v := range s.vmacs {
 		if v.Name == name {
 			if v.MAC == nil {
@@ -81,7 +81,7 @@ func (s *scenario) address(name string) (net.HardwareAddr, error) {
 }
 
 // frame makes the row's frame; seq makes it unlike any other.
-func (s *scenario) frame(r *row, seq uint32) ([]byte, error) {
+func (s *sheet) frame(r *row, seq uint32) ([]byte, error) {
 	dst, err := s.address(r.dst)
 	if err != nil {
 		return nil, err
@@ -93,13 +93,13 @@ func (s *scenario) frame(r *row, seq uint32) ([]byte, error) {
 	return buildFrame(dst, src, r.tags, r.etherType, seq, r.length), nil
 }
 
-func readScenarios(path string) ([]*scenario, error) {
+func readScenarios(path string) ([]*sheet, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	var list []*scenario
+	var list []*sheet
 	in := bufio.NewScanner(f)
 	for n := 1; in.Scan(); n++ {
 		line := strings.TrimSpace(in.Text())
@@ -107,7 +107,7 @@ func readScenarios(path string) ([]*scenario, error) {
 			continue
 		}
 		if name, ok := strings.CutPrefix(line, "topology "); ok {
-			list = append(list, &scenario{name: name, mtu: 1500})
+			list = append(list, &sheet{name: name, mtu: 1500})
 			continue
 		}
 		if err := list[len(list)-1].parse(line); err != nil {
@@ -117,7 +117,7 @@ func readScenarios(path string) ([]*scenario, error) {
 	return list, in.Err()
 }
 
-func (s *scenario) parse(line string) (err error) {
+func (s *sheet) parse(line string) (err error) {
 	words := strings.Fields(line)
 	switch words[0] {
 	case "mtu":
@@ -141,8 +141,8 @@ var modeNames = map[string]classify.Mode{
 }
 
 // parseVmac reads "NAME MODE[,nodst] MAC|NN|- [join=…] [list=…] [down] …".
-func (s *scenario) parseVmac(w []string) error {
-	v := scenarioVmac{join: []string{"allhosts"}}
+func (s *sheet) parseVmac(w []string) error {
+	v := sheetVmac{join: []string{"allhosts"}}
 	v.Name = w[0]
 	mode, flags, _ := strings.Cut(w[1], ",")
 	v.Mode = modeNames[mode]
