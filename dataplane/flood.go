@@ -83,6 +83,12 @@ func (q *bcQueue) put(w *worker, it *bcItem, f *Frame) bool {
 	return !full
 }
 
+func (q *bcQueue) full() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.items) >= q.limit
+}
+
 // take blocks until there is something and returns all of it; back is the
 // slice of an earlier take, for reuse. After close it returns what was left, too.
 func (q *bcQueue) take(back []*bcItem) ([]*bcItem, error) {

@@ -32,7 +32,7 @@ func (s *Switch) ingress(sn *snapshot, f *Frame) {
 	var v classify.Verdict
 	w.copies, v = sn.table.Ingress(f.Bytes(), classify.Meta{Type: f.Type}, w.copies[:0])
 	reason := v.Reason
-	if len(w.copies) > 0 && !s.spread(w, sn, f, v.Queued, len(f.Bytes())-int(f.Untagged)) {
+	if !s.spread(w, sn, f, v.Queued, len(f.Bytes())-int(f.Untagged)) {
 		reason = classify.BCQueueFull
 	}
 	w.frames.add(&w.count.frames, reason)
@@ -67,7 +67,10 @@ func (s *Switch) spread(w *worker, sn *snapshot, f *Frame, queued bool, length i
 		w.stage(v, f, how)
 	}
 	if item == nil {
-		return true
+		// The kernel queues a group before it asks who wants it. Here one that
+		// nobody wants takes no place, but finds none in a full queue either.
+		return !queued || !s.queue.full()
 	}
+	w.flush() // what came before a group is delivered before it, as in the kernel
 	return s.queue.put(w, item, f)
 }

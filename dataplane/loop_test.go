@@ -78,6 +78,33 @@ func loops(t testing.TB) map[string]func() {
 	}
 }
 
+// counted is a sink that says how many frames it has taken.
+type counted struct {
+	sink
+	n *int
+}
+
+func (c counted) Send(frames []*Frame) (int, error) { *c.n += len(frames); return len(frames), nil }
+
+// A unicast that stands before a broadcast in one batch is delivered before the
+// broadcast is in the queue, from where another thread may deliver it at once.
+func TestUnicastBeforeBroadcast(t *testing.T) {
+	sw, err := New(sinkWire{}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { sw.poll.close() })
+	n := 0
+	spec := &classify.Spec{Parent: parentMAC, BCLim: 1, FilterAll: true, Vmacs: []classify.Vmac{vmac(1, classify.Bridge)}}
+	sw.Swap(spec, []*Vmac{NewVmac("v1", counted{sink{sw.poll.ev}, &n})})
+	sn := sw.snap.Load()
+	sw.ingress(sn, &Frame{Raw: frame(mac(1), mac(99), 0x88b5, nil)})
+	sw.ingress(sn, &Frame{Raw: frame(classify.Broadcast, mac(99), 0x88b5, nil)})
+	if items, _ := sw.queue.take(nil); len(items) != 1 || n != 1 {
+		t.Errorf("%d in the queue, %d delivered; want 1, 1", len(items), n)
+	}
+}
+
 func TestLoopsDontAllocate(t *testing.T) {
 	for way, turn := range loops(t) {
 		turn() // grows what is reused

@@ -278,12 +278,13 @@ func TestBroadcastQueueFull(t *testing.T) {
 	for range 3 {
 		p.fromWire(frame(classify.Broadcast, mac(99), 0x88b5, nil))
 	}
+	p.fromWire(frame(0x33_22_11_5e_00_01, mac(99), 0x88b5, nil)) // a group that nobody wants
 	uni := frame(mac(1), mac(99), 0x88b5, []byte("unicast is not queued"))
 	p.fromWire(uni)
 	p.atVmac(0, uni)
 	p.quiet()
-	if st := p.sw.Stats(); st.Frames[classify.BCQueueFull] != 3 || st.Copies[classify.BCQueueFull] != 3 {
-		t.Errorf("%d frames, %d copies dropped; want 3, 3", st.Frames[classify.BCQueueFull], st.Copies[classify.BCQueueFull])
+	if st := p.sw.Stats(); st.Frames[classify.BCQueueFull] != 4 || st.Copies[classify.BCQueueFull] != 3 {
+		t.Errorf("%d frames, %d copies dropped; want 4, 3", st.Frames[classify.BCQueueFull], st.Copies[classify.BCQueueFull])
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime"
 	"strings"
+	"syscall"
 
 	"github.com/songgao/water"
 	"golang.org/x/sys/unix"
@@ -66,21 +67,13 @@ func create(c Config) (_ *Device, err error) {
 // (__tun_detach, tun_attach), which is what makes the device show state UP when
 // it is up; a TAP whose carrier has never changed shows UNKNOWN.
 //
-// water opens without O_CLOEXEC: a child process started by another thread in
-// this moment inherits a queue. Then attaching fails with EBUSY.
-func (d *Device) makeAndAttach(r *route) (index int, err error) {
-	w, err := water.New(water.Config{
-		DeviceType:             water.TAP,
-		PlatformSpecificParams: water.PlatformSpecificParams{Name: birthName, Persist: true},
-	})
-	if err != nil {
-		return 0, err
-	}
-	name := w.Name()
-	index, err = r.index(name)
-	if cerr := w.Close(); err == nil {
-		err = cerr
-	}
+// water opens without O_CLOEXEC, so no child process may be started before its
+// queue is closed: it would inherit the queue, and attaching ours would fail with
+// EBUSY.
+func (d *Device) makeAndAttach(r *route) (_ int, err error) {
+	syscall.ForkLock.RLock()
+	index, name, err := born(r)
+	syscall.ForkLock.RUnlock()
 	if err != nil {
 		return 0, err
 	}
@@ -110,6 +103,19 @@ func (d *Device) makeAndAttach(r *route) (index int, err error) {
 		return 0, fmt.Errorf("clear persist: %w", err)
 	}
 	return index, nil
+}
+
+// born makes the persistent device and closes water's queue again.
+func born(r *route) (index int, name string, err error) {
+	w, err := water.New(water.Config{
+		DeviceType:             water.TAP,
+		PlatformSpecificParams: water.PlatformSpecificParams{Name: birthName, Persist: true},
+	})
+	if err != nil {
+		return 0, "", err
+	}
+	index, err = r.index(w.Name())
+	return index, w.Name(), errors.Join(err, w.Close())
 }
 
 func (d *Device) configure(r *route, index int, c Config) error {

@@ -261,11 +261,7 @@ func (s *soak) guests(ctx context.Context) error {
 		}
 		v := Vmac{Name: fmt.Sprintf("guest%d", i), Mode: []classify.Mode{classify.Private, classify.Vepa, classify.Bridge}[i%3], NS: ns}
 		err = s.Driver.Add(s.Parent, &v)
-		if refusedWith(err, unix.EBUSY) {
-			// A TCP endpoint was forked in the moment in which the device's
-			// descriptor could be inherited (see package tap).
-			err = nil
-		} else if err == nil {
+		if err == nil {
 			var d *Device
 			if d, err = Find(ns, v.Name); err == nil {
 				if err = d.Up(); err == nil {
@@ -281,12 +277,6 @@ func (s *soak) guests(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// refusedWith reports whether the engine answered with that errno.
-func refusedWith(err error, errno unix.Errno) bool {
-	var r *control.Refusal
-	return errors.As(err, &r) && r.Errno == int(errno)
 }
 
 // moved checks that each vmac has heard and said something.
