@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/umacvlan/umacvlan/classify"
-	"github.com/umacvlan/umacvlan/internal/control"
 	"golang.org/x/sys/unix"
 )
 
