@@ -28,6 +28,8 @@ var allowed = map[string][]string{
 	"internal/lab": {"./classify", "./tap", "./tap/vnet", "./dataplane", "./internal/control", "./internal/control/rules",
 		"github.com/vishvananda/netlink", "github.com/vishvananda/netlink/nl", "github.com/vishvananda/netns", "golang.org/x/sys/unix",
 		"github.com/google/gopacket", "github.com/google/gopacket/layers", "github.com/google/gopacket/pcapgo"},
+	"internal/lab/scenario": {"./classify", "./internal/control/rules",
+		"github.com/google/gopacket", "github.com/google/gopacket/layers", "github.com/google/gopacket/pcapgo"},
 	"internal/rooms": {},
 	"bench": {"./classify", "./tap", "./tap/vnet", "./dataplane", "./internal/control", "./internal/lab",
 		"github.com/vishvananda/netlink", "golang.org/x/sys/unix"},

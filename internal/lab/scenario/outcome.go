@@ -115,7 +115,8 @@ const (
 	ShowMulticast   = "multicast"   // parent: groups that vmacs brought, without allhosts, as ShowList
 )
 
-// Why is the reason for which a vmac got nothing.
+// Why is the reason for which a vmac got nothing. Reason is Delivered, the zero
+// value, if the frame never came as far as the decision; Text says it always.
 type Why struct {
 	Who    string
 	Reason classify.Reason
