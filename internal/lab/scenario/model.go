@@ -59,10 +59,13 @@ type machine struct {
 	flags    map[Attr]bool // of the parent: promisc, allmulti
 	promisc  int           // of the parent, beside what vmacs bring
 	allmulti int
-	cable    int // the wire's MTU
-	netns    string
-	ingress  string // a tc rule: pass, drop, or an address
-	egress   string
+	// uc says that the parent is promiscuous as it can't filter the secondary
+	// addresses that it has; that changes only while it is up.
+	uc      bool
+	cable   int // the wire's MTU
+	netns   string
+	ingress string // a tc rule: pass, drop, or an address
+	egress  string
 
 	keys   map[rules.VmacID]uint32 // what was added to a filter key to avoid collisions
 	counts map[string]*Counters    // of this step
@@ -172,6 +175,10 @@ func (m *machine) apply(in rules.Input) rules.Answer {
 // settle does what the kernel does by itself after a change: the IPv4 stack
 // joins or leaves its group, and the port's filters follow.
 func (m *machine) settle() {
+	if m.parent.Up {
+		spec := m.state.Spec(m.parent.ID)
+		m.uc = len(spec.Addresses().Unicast) > 0
+	}
 	p := m.port()
 	if p == nil {
 		return

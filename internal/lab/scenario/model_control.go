@@ -341,10 +341,10 @@ func (m *machine) deleteNetns(name string) {
 // secondary addresses, as it can't filter.
 func (m *machine) promiscuity() int {
 	n := m.promisc
-	spec := m.state.Spec(m.parent.ID)
-	if len(spec.Addresses().Unicast) > 0 {
+	if m.uc {
 		n++
 	}
+	spec := m.state.Spec(m.parent.ID)
 	for i := range spec.Vmacs {
 		v := &spec.Vmacs[i]
 		switch {
