@@ -1,0 +1,165 @@
+package lab
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/binary"
+	"slices"
+
+	"github.com/umacvlan/umacvlan/classify"
+	"github.com/umacvlan/umacvlan/internal/lab/scenario"
+)
+
+// observe makes an outcome of what the sockets have seen and what the counters
+// say. It also says whether the two agree: frames are counted about when they
+// are seen, but not at once.
+func (t *take) observe(s *sending) (o scenario.Outcome, agree bool) {
+	heard := map[string]uint64{} // frames that came in, marks included
+	marked := map[string]uint64{}
+	taken := map[*Seen]bool{} // by protocol handlers, and matched with what a tap saw
+	for _, at := range t.spaces {
+		for _, seen := range at.tap.Seen {
+			who := t.devices[at][seen.Index]
+			own := seen.Type == classify.TypeOutgoing && who != scenario.Port
+			if who == "" || own || t.noise(&seen) {
+				continue
+			}
+			if seen.Type != classify.TypeOutgoing {
+				heard[who]++
+			}
+			if isMark(seen.Bytes) {
+				marked[who]++
+				continue
+			}
+			d := scenario.Delivery{Who: who, Type: seen.Type, Frame: seen.Frame(), Times: 1}
+			if who == scenario.Port {
+				d.Who = scenario.Tap
+			} else if who != scenario.Wire {
+				d.StackType = stackType(at, seen, taken)
+			}
+			o.Gets = append(o.Gets, d)
+		}
+	}
+	o.Gets = append(o.Gets, t.stack()...)
+	o.Gets = together(o.Gets)
+	agree = true
+	for name, l := range t.links {
+		c := l.counters
+		if base, known := t.base[name]; known {
+			c = sub(c, base)
+		}
+		switch {
+		case name == scenario.Port:
+			agree = agree && c.TxPackets == heard[scenario.Wire]
+			c.RxPackets -= t.marks.sent
+			c.RxBytes -= 60 * t.marks.sent
+			c.RxDropped -= min(c.RxDropped, t.lostMarks(marked))
+		default:
+			agree = agree && c.RxPackets == heard[name]
+			if s != nil && s.ok && s.From == name {
+				agree = agree && c.TxPackets+c.TxDropped >= uint64(max(1, s.Times))
+			}
+			c.RxPackets -= marked[name]
+			c.RxBytes -= 60 * marked[name]
+			c.Multicast -= marked[name]
+		}
+		o.Counts = append(o.Counts, scenario.Count{Who: name, Counters: c})
+	}
+	slices.SortFunc(o.Counts, func(a, b scenario.Count) int { return cmp.Compare(a.Who, b.Who) })
+	return o, agree
+}
+
+// lostMarks are those that found the broadcast queue full: the last one got
+// through, and the queue is served in order.
+func (t *take) lostMarks(marked map[string]uint64) uint64 {
+	var most uint64
+	for name, n := range marked {
+		if name != scenario.Port {
+			most = max(most, n)
+		}
+	}
+	return t.marks.sent - min(most, t.marks.sent)
+}
+
+// noise is what the kernel's own IPv6 sends where it can't be switched off.
+func (t *take) noise(s *Seen) bool {
+	return len(s.Bytes) >= 14 && binary.BigEndian.Uint16(s.Bytes[12:]) == 0x86dd && !t.frames[string(s.Frame())]
+}
+
+// stackType is what protocol handlers saw of the frame that a vmac's tap saw,
+// if that is another type, or may have been because a tag has come off.
+func stackType(at *space, seen Seen, taken map[*Seen]bool) *classify.PacketType {
+	for _, p := range at.stacks {
+		for i := range p.Seen {
+			h := &p.Seen[i]
+			if h.Index != seen.Index || taken[h] || !bytes.Equal(untag(h.Bytes), untag(seen.Bytes)) {
+				continue
+			}
+			taken[h] = true
+			if h.Type == seen.Type && seen.TPID == 0 {
+				return nil
+			}
+			typ := h.Type
+			return &typ
+		}
+	}
+	return nil
+}
+
+// untag returns the frame without any tag.
+func untag(b []byte) []byte {
+	end := 12
+	for len(b) >= end+6 {
+		if t := binary.BigEndian.Uint16(b[end:]); t != 0x8100 && t != 0x88a8 {
+			break
+		}
+		end += 4
+	}
+	if end == 12 || len(b) < 12 {
+		return b
+	}
+	return append(slices.Clone(b[:12]), b[end:]...)
+}
+
+// stack lists what protocol handlers got from the parent.
+func (t *take) stack() (list []scenario.Delivery) {
+	if t.parentAt == 0 {
+		return nil
+	}
+	for _, typ := range t.types {
+		p := t.parentIn.stacks[typ]
+		for i := range p.Seen {
+			if s := &p.Seen[i]; s.Index == t.parentAt && !isMark(s.Bytes) && !t.noise(s) {
+				list = append(list, scenario.Delivery{Who: scenario.Stack, Type: s.Type, Frame: s.Frame(), Times: 1})
+			}
+		}
+	}
+	return list
+}
+
+// together makes one of deliveries that don't differ and follow each other, as
+// far as the same receiver is concerned.
+func together(list []scenario.Delivery) (out []scenario.Delivery) {
+	last := map[string]int{}
+	for _, d := range list {
+		if i, ok := last[d.Who]; ok {
+			o := &out[i]
+			sameStack := (o.StackType == nil) == (d.StackType == nil) && (d.StackType == nil || *o.StackType == *d.StackType)
+			if o.Type == d.Type && sameStack && bytes.Equal(o.Frame, d.Frame) {
+				o.Times++
+				continue
+			}
+		}
+		last[d.Who] = len(out)
+		out = append(out, d)
+	}
+	return out
+}
+
+func sub(a, b scenario.Counters) scenario.Counters {
+	return scenario.Counters{
+		RxPackets: a.RxPackets - b.RxPackets, RxBytes: a.RxBytes - b.RxBytes, RxErrors: a.RxErrors - b.RxErrors,
+		RxDropped: a.RxDropped - b.RxDropped, Multicast: a.Multicast - b.Multicast,
+		TxPackets: a.TxPackets - b.TxPackets, TxBytes: a.TxBytes - b.TxBytes, TxDropped: a.TxDropped - b.TxDropped,
+	}
+}
