@@ -2,7 +2,6 @@ package lab
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -60,9 +59,6 @@ func (t *take) play() (*scenario.Result, error) {
 	if _, err := t.settle(nil); err != nil {
 		return nil, err
 	}
-	for _, s := range t.spaces {
-		s.reset()
-	}
 	result := &scenario.Result{Way: t.under.way()}
 	if result.Way == scenario.Kernel {
 		result.Version = KernelVersion()
@@ -103,12 +99,16 @@ func (t *take) prepare() error {
 	}
 	t.parentAt = l.index
 	for _, s := range t.spaces {
-		if err := errors.Join(s.listen(t.types), s.read()); err != nil {
+		if err := s.listen(t.types); err != nil {
 			return err
 		}
+	}
+	err = t.look()
+	t.rebase()
+	for _, s := range t.spaces {
 		s.reset()
 	}
-	return nil
+	return err
 }
 
 // space returns a vmac's namespace by the name that the scenario has for it.
