@@ -219,7 +219,7 @@ func (p *parser) control(verb Verb) *Control {
 
 func (p *parser) set(c *Control) {
 	parent := c.Who == Port
-	want := linkWords + ", up, down, address, mtu, broadcast, promisc, allmulti or netns"
+	want := linkWords + ", up, down, address, mtu, broadcast, promisc, allmulti, netns or carrier"
 	if parent {
 		want = "up, down, address, mtu, promisc, allmulti, netns, carrier, ingress or egress"
 	}
@@ -243,6 +243,9 @@ func (p *parser) set(c *Control) {
 		}
 		if !first {
 			p.wrong("%s; the rest takes a set of its own", linkWords)
+		}
+		if word == "ingress" || word == "egress" {
+			p.wrong("%s", want)
 		}
 	}
 	c.Attr = Attr(word)
