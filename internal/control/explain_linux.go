@@ -46,7 +46,8 @@ func (e *Engine) Explain(ctx context.Context, r ExplainRequest, ns Namespace) (c
 	}
 	x = table.Explain(frame, from, m)
 	if r.From == FromHost {
-		x.From = FromHost
+		// The table was asked of what comes back up; this goes out.
+		x.From, x.Verdict.Host, x.Verdict.Wire = FromHost, false, !spec.ParentDown
 	}
 	return x, nil
 }

@@ -64,6 +64,12 @@ func TestExplain(t *testing.T) {
 			t.Errorf("%s %s > %s: %v, %d vmacs", tt.from, tt.src, tt.dst, err, len(x.Vmacs))
 			continue
 		}
+		if host := tt.verdict == classify.NoOwner || tt.verdict == classify.Flooded || tt.verdict == classify.NoReceiver; x.Verdict.Host != host {
+			t.Errorf("%+v: to the parent's stack %v", tt, x.Verdict.Host)
+		}
+		if wire := tt.from != "wire"; x.Verdict.Wire != wire {
+			t.Errorf("%+v: to the wire %v", tt, x.Verdict.Wire)
+		}
 		if x.From != tt.from || x.Verdict.Reason != tt.verdict || x.Type != tt.typ || x.Vmacs[0].Reason != tt.b1 || x.Vmacs[1].Reason != tt.b2 {
 			t.Errorf("%+v:\n%v", tt, x)
 		}
