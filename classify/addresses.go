@@ -24,14 +24,16 @@ func (s *Spec) Addresses() Addresses {
 	for i := range s.Vmacs {
 		v := &s.Vmacs[i]
 		a.Dst = append(a.Dst, v.MAC)
-		a.All = a.All || v.Mode == Passthru
+		if v.Mode == Passthru {
+			a.All = true
+		}
 		if !v.Up {
 			continue
 		}
 		a.Multicast = append(a.Multicast, v.Groups...)
 		a.Allmulti = a.Allmulti || v.Allmulti
 		if v.Mode == Passthru {
-			a.Promisc = a.Promisc || v.Flags&NoPromisc == 0
+			a.Promisc = v.Flags&NoPromisc == 0 // it is alone
 		} else {
 			a.Unicast = append(a.Unicast, v.MAC)
 			a.Promisc = a.Promisc || v.Promisc

@@ -139,15 +139,20 @@ func (s *script) meta() Meta {
 func checkEqual(t *testing.T, spec *Spec, table *Table, frame []byte, from int, m Meta) {
 	t.Helper()
 	slow := slowPort{spec}
+	before := Copy{Vmac: -1} // what is in the slice stays there
 	var want, got []Copy
 	var wantV, gotV Verdict
 	if from == FromWire {
 		want, wantV = slow.netifReceiveSkbCore(frame, m, nil)
-		got, gotV = table.Ingress(frame, m, nil)
+		got, gotV = table.Ingress(frame, m, []Copy{before})
 	} else {
 		want, wantV = slow.macvlanQueueXmit(from, frame, m, nil)
-		got, gotV = table.Egress(from, frame, m, nil)
+		got, gotV = table.Egress(from, frame, m, []Copy{before})
 	}
+	if len(got) == 0 || got[0] != before {
+		t.Fatalf("the table doesn't append\n%s", dump(spec, frame, from, m, gotV, got, wantV, want, table.Explain(frame, from, m)))
+	}
+	got = got[1:]
 	x := table.Explain(frame, from, m)
 	if gotV != wantV || !slices.Equal(got, want) {
 		t.Fatalf("the table and the reference differ\n%s", dump(spec, frame, from, m, gotV, got, wantV, want, x))

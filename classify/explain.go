@@ -141,8 +141,8 @@ func (x *explainer) handleUnicast() Verdict {
 		x.step(1, "macvlan_handle_frame", "passthru: everything is for %s, as type host", t.vmacs[v].name)
 		return Verdict{Reason: Unicast}
 	}
-	v, ok := t.owner(x.To)
-	if !ok {
+	v := t.owner(x.To)
+	if v < 0 {
 		x.step(1, "macvlan_hash_lookup", "no up vmac owns %v: RX_HANDLER_PASS", x.To)
 		return Verdict{Reason: NoOwner, Host: true}
 	}
@@ -163,7 +163,7 @@ func (x *explainer) handleGroup() Verdict {
 		return Verdict{Reason: SourceOnly}
 	}
 	sender, mask := int32(-1), fromOutside
-	if v, ok := t.owner(x.Src); !ok {
+	if v := t.owner(x.Src); v < 0 {
 		x.step(1, "macvlan_hash_lookup", "no up vmac owns the sender %v: heard by %s", x.Src, modeList(mask))
 	} else if mode := t.modes[v]; echoes(mode) {
 		x.rest = EchoOnly
@@ -198,16 +198,15 @@ func (x *explainer) forwardSource() bool {
 		x.step(1, "macvlan_forward_source", "no source list names %v", x.Src)
 		return false
 	}
-	n := len(x.Copies)
-	var nodst bool
-	x.Copies, nodst = x.t.forwardSource(i, x.To, x.Type, x.Copies)
-	for _, c := range x.Copies[n:] {
+	copies, nodst := x.t.forwardSource(i, x.To, x.Type, nil)
+	for _, c := range copies {
 		x.step(1, "macvlan_forward_source", "%s lists %v: a copy, as type %v", x.t.vmacs[c.Vmac].name, x.Src, c.Type)
 	}
+	x.Copies = append(x.Copies, copies...)
 	if nodst {
 		x.rest = Withheld
 		x.step(1, "macvlan_forward_source", "a list that names %v has nodst: nobody else gets the frame, the parent's stack neither", x.Src)
-	} else if n == len(x.Copies) {
+	} else if len(copies) == 0 {
 		x.step(1, "macvlan_forward_source", "only down vmacs list %v: no copy", x.Src)
 	}
 	return nodst
@@ -255,9 +254,9 @@ func (x *explainer) queueXmit(from int32) {
 		x.step(0, xmit, "dev_queue_xmit on the parent")
 		return
 	}
-	v, ok := t.owner(x.To)
+	v := t.owner(x.To)
 	switch {
-	case !ok:
+	case v < 0:
 		x.toWire("no up vmac owns %v", x.To)
 		return
 	case t.modes[v] != Bridge:

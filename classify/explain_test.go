@@ -42,6 +42,24 @@ b1  02:00:00:00:01:01  bridge    up    nothing (sender): it sent the frame
 b2  02:00:00:00:01:02  bridge    up    direct, as type host
 s1  02:00:00:00:01:03  source    down  nothing (not_up): it is down
 s2  02:00:00:00:01:04  source    up    nothing (not_destination): it does not own the destination, and its source list does not name the sender
+`}, {"x OWNLIST vb s1>bcast -", `
+from wire: 02:00:00:00:01:03 > ff:ff:ff:ff:ff:ff, ethertype 0x88b5, 60 octets, type broadcast
+  macvlan_handle_frame: ff:ff:ff:ff:ff:ff is a group
+    macvlan_forward_source: s1 lists 02:00:00:00:01:03: a copy, as type broadcast
+    macvlan_hash_lookup: the sender 02:00:00:00:01:03 is s1, mode source: to that vmac alone, whatever its filter
+verdict echoed: a group from the address of a private, passthru or source vmac: to that vmac alone, not to the parent's stack
+  parent's stack no, wire no, broadcast queue no
+s1  02:00:00:00:01:03  source    up    source_copy, as type broadcast; echo, as type broadcast
+`}, {"x LISTDOWN vb listed>pause type=8808 -", `
+from wire: 02:00:00:00:0e:02 > 01:80:c2:00:00:01, ethertype 0x8808, 60 octets, type multicast
+  macvlan_handle_frame: 01:80:c2:00:00:01 is a group
+    macvlan_forward_source: only down vmacs list 02:00:00:00:0e:02: no copy
+    macvlan_hash_lookup: no up vmac owns the sender 02:00:00:00:0e:02: heard by private, vepa, bridge, passthru
+    macvlan_broadcast_enqueue: bit 96 is in the port's bc_filter: through the broadcast queue
+      macvlan_broadcast: ethertype 0x8808 is never flooded
+    macvlan_handle_frame: RX_HANDLER_PASS: the parent's stack gets the frame too
+verdict pause_to_host: ethertype 0x8808 is never flooded: left to the parent's stack
+  parent's stack yes, wire no, broadcast queue yes
 `},
 	} {
 		r := parseRow(c.row)
@@ -59,6 +77,7 @@ s2  02:00:00:00:01:04  source    up    nothing (not_destination): it does not ow
 // Every vmac's reason in the decisions that no flood takes.
 func TestExplainReasons(t *testing.T) {
 	for row, want := range map[string]string{
+		"x MIX vb listed>b1 -":      "p1 not_destination, b1 delivered, s1 delivered, bd not_up",
 		"x MIX vb ext>sn -":         "p1 not_destination, s1 not_destination, sn source_mode, bd not_up",
 		"x MIX vb p1>bcast -":       "p1 delivered, b1 echo_only, s1 echo_only, bd not_up",
 		"x MIX vb v1>bcast -":       "p1 mode_mask, v1 sender, v2 delivered, s1 mode_mask, bd not_up",
@@ -98,11 +117,17 @@ func TestExplainReasons(t *testing.T) {
 	if o := table.Explain(r.frame, FromWire, Meta{}).Vmacs[0]; o.Reason != PortFilter {
 		t.Errorf("a group that the port doesn't admit: %v", o.Reason)
 	}
-	if x := table.Explain(r.frame, 99, Meta{}); x.Verdict.Reason != VmacGone {
-		t.Errorf("a vmac that isn't there: %+v", x.Verdict)
+	for _, from := range []int{-2, table.Len(), 99} {
+		x := table.Explain(r.frame, from, Meta{})
+		if x.Verdict != (Verdict{Reason: VmacGone}) || x.Vmacs[0].Reason != VmacGone {
+			t.Errorf("explaining a vmac that isn't there, %d: %+v", from, x)
+		}
 	}
-	if _, v := table.Egress(99, r.frame, Meta{}, nil); v.Reason != VmacGone {
-		t.Errorf("a vmac that isn't there: %+v", v)
+	for _, from := range []int{-2, -1, table.Len(), 99} {
+		c, v := table.Egress(from, r.frame, Meta{}, []Copy{{Vmac: 7}})
+		if v != (Verdict{Reason: VmacGone}) || len(c) != 1 || c[0].Vmac != 7 {
+			t.Errorf("a vmac that isn't there, %d: %v %+v", from, c, v)
+		}
 	}
 }
 

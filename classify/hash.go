@@ -39,35 +39,30 @@ const (
 	macMask  = uint64(Broadcast)
 )
 
-// multipliers are tried in turn until one spreads the addresses well enough;
-// the addresses are an administrator's, and may have a pattern.
+// multipliers are tried in turn until one spreads the addresses well enough, or
+// it is the last; the addresses are an administrator's, and may have a pattern.
 var multipliers = [...]uint64{0x9E3779B97F4A7C15, 0xD1342543DE82EF95, 0xAF251AF3B0F025B5, 0xB564EF22EC7AECE5, 0xF7C2EBC08F67F2B5}
 
 // longestProbe is how far a slot may be from where its hash points before
 // another multiplier is tried.
 const longestProbe = 16
 
-func newMACHash(slots []uint64) macHash {
+func newMACHash(slots []uint64) (h macHash) {
 	bits := uint8(1)
 	for 1<<bits < 4*len(slots) {
 		bits++
 	}
-	var best macHash
-	bestProbe := -1
 	for _, mul := range multipliers {
-		h := macHash{slots: make([]uint64, 1<<bits), mul: mul, shift: 64 - bits}
+		h = macHash{slots: make([]uint64, 1<<bits), mul: mul, shift: 64 - bits}
 		probe := 0
 		for _, s := range slots {
 			probe = max(probe, h.insert(s))
 		}
-		if bestProbe < 0 || probe < bestProbe {
-			best, bestProbe = h, probe
-		}
-		if bestProbe <= longestProbe {
+		if probe <= longestProbe {
 			break
 		}
 	}
-	return best
+	return h
 }
 
 // insert takes the first free slot from where the hash points. There is no

@@ -64,7 +64,7 @@ func isVLAN(from uint64) bool { return from>>48 == type8021Q || from>>48 == type
 // isPause looks at skb->protocol, which on the receive path is the ethertype
 // behind the tag that has been moved out. The frame is not truncated.
 func isPause(frame []byte, from uint64) bool {
-	if isVLAN(from) && len(frame) >= minTagged {
+	if isVLAN(from) {
 		return binary.LittleEndian.Uint16(frame[vlanEnd-2:vlanEnd]) == typePause
 	}
 	return from>>48 == typePause
@@ -89,7 +89,7 @@ func (t *Table) receiveGroup(frame []byte, to MAC, from uint64, typ PacketType, 
 		}
 	}
 	sender, mask := int32(-1), fromOutside
-	if v, ok := t.owner(src); ok {
+	if v := t.owner(src); v >= 0 {
 		mode := t.modes[v]
 		if echoes(mode) {
 			return append(dst, t.echo(v, to)), Verdict{Reason: Echoed}
@@ -97,21 +97,24 @@ func (t *Table) receiveGroup(frame []byte, to MAC, from uint64, typ PacketType, 
 		sender, mask = v, fromSibling(mode)
 	}
 	bit := to.groupHash(0)
-	queued := t.bc.has(bit)
-	if !queued && !t.mc.has(bit) {
+	if !t.mc.has(bit) { // then bc_filter doesn't have it either
 		return dst, Verdict{Reason: NoGroup, Host: true}
 	}
 	dst, reason := t.broadcast(to, sender, mask, isPause(frame, from), 0, dst)
-	return dst, Verdict{Reason: reason, Host: true, Queued: queued}
+	return dst, Verdict{Reason: reason, Host: true, Queued: t.bc.has(bit)}
 }
 
-// owner is macvlan_hash_lookup for any address, a group included.
-func (t *Table) owner(m MAC) (int32, bool) {
+// owner is macvlan_hash_lookup for any address, a group included; -1 if no up
+// vmac owns it.
+func (t *Table) owner(m MAC) int32 {
 	if m.IsGroup() {
-		return 0, false
+		return -1
 	}
 	slot := t.hash.lookup(m)
-	return vmacOf(slot), slot != 0
+	if slot == 0 {
+		return -1
+	}
+	return vmacOf(slot)
 }
 
 // forwardSource is macvlan_forward_source for an address that is listed: a copy

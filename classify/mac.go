@@ -44,13 +44,13 @@ func ParseMAC(s string) (MAC, error) {
 		}
 		v := 0
 		for _, c := range []byte(g) {
-			d, ok := hexDigit(c)
-			if !ok {
+			d := hexDigit(c)
+			if d < 0 {
 				return 0, fmt.Errorf("parse MAC %q: %q is not a hexadecimal digit", s, c)
 			}
 			v = v<<4 | d
 		}
-		if octets == 2 {
+		if octets > 1 {
 			m |= MAC(v>>8) << shift
 			shift += 8
 		}
@@ -60,16 +60,17 @@ func ParseMAC(s string) (MAC, error) {
 	return m, nil
 }
 
-func hexDigit(c byte) (int, bool) {
+// hexDigit returns the digit's value, -1 if it isn't one.
+func hexDigit(c byte) int {
 	switch {
 	case '0' <= c && c <= '9':
-		return int(c - '0'), true
+		return int(c - '0')
 	case 'a' <= c && c <= 'f':
-		return int(c-'a') + 10, true
+		return int(c-'a') + 10
 	case 'A' <= c && c <= 'F':
-		return int(c-'A') + 10, true
+		return int(c-'A') + 10
 	}
-	return 0, false
+	return -1
 }
 
 // IsGroup reports whether the lowest bit of the first octet is set
@@ -81,7 +82,7 @@ func (m MAC) IsZero() bool { return m == 0 }
 
 // IsValid reports whether a device may have this address: neither a group nor
 // all zero (is_valid_ether_addr), and nothing beyond 48 bits.
-func (m MAC) IsValid() bool { return m != 0 && m&1 == 0 && m <= Broadcast }
+func (m MAC) IsValid() bool { return m != 0 && m&1 == 0 && m>>48 == 0 }
 
 // Bytes returns the six octets in the order of the wire.
 func (m MAC) Bytes() [6]byte {

@@ -2,6 +2,7 @@ package classify
 
 import (
 	"encoding/json"
+	"fmt"
 	"net"
 	"testing"
 )
@@ -14,6 +15,7 @@ func TestParseMAC(t *testing.T) {
 		{"02:00:00:00:0e:01", "02:00:00:00:0e:01"},
 		{"2:0:0:0:E:1", "02:00:00:00:0e:01"},
 		{"FF:ff:Ff:fF:ff:FF", "ff:ff:ff:ff:ff:ff"},
+		{"a0:A9:0a:fA:Af:90", "a0:a9:0a:fa:af:90"},
 		{"00-00-5e-00-01-01", "00:00:5e:00:01:01"},
 		{"0200.0000.0e01", "02:00:00:00:0e:01"},
 		{in: ""}, {in: "02"}, {in: "02:00:00:00:0e"}, {in: "02:00:00:00:0e:01:02"}, {in: "02:00:00:00:0e:"},
@@ -22,7 +24,7 @@ func TestParseMAC(t *testing.T) {
 		{in: "127.0.0.1"}, {in: "020000000e01"},
 	} {
 		m, err := ParseMAC(c.in)
-		if (err == nil) != (c.want != "") || err == nil && m.String() != c.want {
+		if (err == nil) != (c.want != "") || err == nil && m.String() != c.want || err != nil && m != 0 {
 			t.Errorf("ParseMAC(%q) = %v, %v, want %q", c.in, m, err, c.want)
 		}
 	}
@@ -77,8 +79,14 @@ func TestText(t *testing.T) {
 			t.Errorf("%s is accepted", bad)
 		}
 	}
-	if out.Mode != Passthru {
+	if out.MAC != in.MAC || out.Mode != in.Mode || out.Flags != in.Flags {
 		t.Error("a refused text has changed the value")
+	}
+	if m, err := ParseMode("macvtap"); m != 0 || err == nil {
+		t.Errorf("mode macvtap: %v, %v", m, err)
+	}
+	if f, err := ParseFlags("nodst x"); f != 0 || err == nil {
+		t.Errorf("flags nodst x: %v, %v", f, err)
 	}
 	if f, err := ParseFlags("null"); f != 0 || err != nil {
 		t.Errorf("flags null: %v, %v", f, err)
@@ -88,95 +96,18 @@ func TestText(t *testing.T) {
 			t.Errorf("mode %d is valid", m)
 		}
 	}
-	if s := Mode(3).String() + Flags(9).String() + PacketType(9).String() + Path(9).String(); s != "mode(3)nopromisc flags(0x8)type(9)path(9)" {
-		t.Error(s)
-	}
-}
-
-// The bucket and the filter bit are what the reference, which was written beside
-// the driver, computes.
-func TestHashes(t *testing.T) {
-	for _, m := range append(append(append([]MAC{}, unicasts...), groups...), odd...) {
-		if got, want := int(m.bucket()), slowEthHash(m); got != want {
-			t.Errorf("bucket of %v: %d, want %d", m, got, want)
-		}
-		for _, key := range []uint32{0, 1, 0xdeadbeef} {
-			if got, want := int(m.groupHash(key)), slowMCHash(key, m); got != want {
-				t.Errorf("bit of %v with %#x: %d, want %d", m, key, got, want)
-			}
-		}
-	}
-}
-
-// Addresses with a pattern must not pile up, nor any be lost.
-func TestMACHash(t *testing.T) {
-	for name, address := range map[string]func(i int) MAC{
-		"last octets":   func(i int) MAC { return 2 | MAC(i>>8&0xff)<<32 | MAC(i&0xff)<<40 },
-		"middle octets": func(i int) MAC { return 2 | MAC(i)<<16 },
-		"first octets":  func(i int) MAC { return MAC(i+1) << 1 },
-		"inverse of the multiplier": func(i int) MAC {
-			return MAC(uint64(i+1)*0xf1de83e19937733d) & Broadcast &^ 1
-		},
+	for _, c := range []struct {
+		v    fmt.Stringer
+		want string
+	}{
+		{Mode(3), "mode(3)"},
+		{Flags(0), ""}, {NoPromisc, "nopromisc"}, {NoDst, "nodst"}, {Flags(9), "nopromisc flags(0x8)"},
+		{TypeLoopback, "loopback"}, {PacketType(6), "type(6)"},
+		{Echo, "echo"}, {Path(5), "path(5)"},
+		{ClassDelivered, "delivered"}, {ClassDropped, "dropped"}, {Class(5), "class(5)"},
 	} {
-		for _, n := range []int{0, 1, 2, 3, 255, 4096, 1 << 16} {
-			slots, have := []uint64(nil), map[MAC]bool{}
-			for i := range n {
-				if m := address(i); m != 0 && !have[m] {
-					have[m] = true
-					slots = append(slots, uint64(m)|uint64(i)<<48)
-				}
-			}
-			h := newMACHash(slots)
-			for _, s := range slots {
-				if got := h.lookup(MAC(s & macMask)); got != s {
-					t.Fatalf("%s, %d: looking up %x gives %x", name, n, s, got)
-				}
-			}
-			for i := range 1000 {
-				m := MAC(uint64(i)*0x9E3779B97F4A7C15) & Broadcast &^ 1
-				if got := h.lookup(m); got != 0 && !have[m] {
-					t.Fatalf("%s, %d: %v is nobody's, got %x", name, n, m, got)
-				}
-			}
-			if probe := h.worst(); probe > 4*longestProbe {
-				t.Errorf("%s, %d: %d probes", name, n, probe)
-			}
+		if got := c.v.String(); got != c.want {
+			t.Errorf("got %q, want %q", got, c.want)
 		}
-	}
-}
-
-func (h *macHash) worst() (probe int) {
-	for i, s := range h.slots {
-		if s != 0 {
-			probe = max(probe, i-int((s&macMask&^notByDst)*h.mul>>h.shift))
-		}
-	}
-	return probe
-}
-
-// A run that reaches the end of the table goes on behind it.
-func TestHashEnd(t *testing.T) {
-	var last []MAC
-	for m := MAC(2); len(last) < 4; m += 2 {
-		if uint64(m)*multipliers[0]>>(64-6) == 63 {
-			last = append(last, m)
-		}
-	}
-	h := macHash{slots: make([]uint64, 64), mul: multipliers[0], shift: 64 - 6}
-	s := sourceHash{keys: make([]MAC, 64), lists: make([]sourceList, 64), shift: 64 - 6}
-	for i, m := range last[:3] {
-		h.insert(uint64(m) | uint64(i)<<48)
-		s.insert(m, sourceList{end: uint32(i)})
-	}
-	for i, m := range last[:3] {
-		if slot := h.lookup(m); vmacOf(slot) != int32(i) || MAC(slot&macMask) != m {
-			t.Errorf("%v is at %x", m, slot)
-		}
-		if at := s.find(m); at < 0 || s.keys[at] != m || s.lists[at].end != uint32(i) {
-			t.Errorf("%v is key %d", m, at)
-		}
-	}
-	if h.lookup(last[3]) != 0 || s.find(last[3]) != -1 {
-		t.Errorf("%v is found, and isn't there", last[3])
 	}
 }

@@ -35,20 +35,25 @@ func TestValidate(t *testing.T) {
 		{"passthru and another", two(up, Vmac{Mode: Passthru, MAC: mac(1)}), "vmac right: a passthru vmac is alone"},
 		{"passthru with the parent's address", &Spec{Parent: mac(0), Vmacs: []Vmac{{Mode: Passthru, MAC: mac(0), Up: true}}}, ""},
 		{"the parent took an up vmac's address", &Spec{Parent: mac(0), Vmacs: []Vmac{up}}, ""},
+		{"long parent's address", &Spec{Parent: mac(0) | 1<<48}, "spec: the parent's address or broadcast address"},
+		{"long parent's broadcast address", &Spec{Broadcast: 1 << 48}, "spec: the parent's address or broadcast address"},
+		{"broadcast addresses given", &Spec{Broadcast: Broadcast, Vmacs: []Vmac{{Mode: Bridge, MAC: mac(0), Broadcast: Broadcast}}}, ""},
+		{"long broadcast address", two(up, Vmac{Mode: Bridge, MAC: mac(1), Broadcast: 1 << 48}), "vmac right: broadcast address"},
 		{"nameless", &Spec{Vmacs: []Vmac{up, {}}}, "vmac 1: mode 0"},
 		{"list of a bridge vmac", &Spec{Vmacs: []Vmac{up}, Sources: []SourceEntry{{0, mac(1)}}}, "vmac 0: has a source list but mode bridge"},
 		{"list of nobody", &Spec{Vmacs: []Vmac{up}, Sources: []SourceEntry{{1, mac(1)}}}, "no vmac 1 among 1"},
 		{"list of nobody", &Spec{Sources: []SourceEntry{{-1, mac(1)}}}, "no vmac -1 among 0"},
 		{"group in a list", &Spec{Vmacs: []Vmac{{Mode: Source, MAC: mac(0)}}, Sources: []SourceEntry{{0, Broadcast}}}, "no unicast address"},
 		{"twice in a list", &Spec{Vmacs: []Vmac{{Mode: Source, MAC: mac(0)}}, Sources: []SourceEntry{{0, mac(1)}, {0, mac(1)}}}, "twice"},
-		{"too many", &Spec{Vmacs: make([]Vmac, MaxVmacs+1)}, "more than 65536"},
+		{"as many as can be", &Spec{Vmacs: slices.Repeat([]Vmac{{Mode: Bridge, MAC: mac(0)}}, 65536)}, ""},
+		{"too many", &Spec{Vmacs: make([]Vmac, 65537)}, "more than 65536"},
 	} {
 		err := c.spec.Validate()
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", c.name, err, c.want)
 		}
-		if _, err2 := NewTable(c.spec); (err2 == nil) != (err == nil) {
-			t.Errorf("%s: Validate says %v, NewTable %v", c.name, err, err2)
+		if table, err2 := NewTable(c.spec); (err2 == nil) != (err == nil) || (table == nil) != (err2 != nil) {
+			t.Errorf("%s: Validate says %v, NewTable %v, %v", c.name, err, table, err2)
 		}
 	}
 }
@@ -78,6 +83,8 @@ func TestAddresses(t *testing.T) {
 	for text, want := range map[string][3]bool{ // promisc, allmulti, all
 		"b:bridge:01:promisc":               {true, false, false},
 		"b:bridge:01:allmulti":              {false, true, false},
+		"b:bridge:01:promisc c:bridge:02":   {true, false, false},
+		"b:bridge:01:allmulti c:bridge:02":  {false, true, false},
 		"pt:passthru:0a":                    {true, false, true},
 		"pt:passthru:0a:down":               {false, false, true},
 		"pt:passthru:0a:nopromisc":          {false, false, true},

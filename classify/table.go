@@ -83,7 +83,9 @@ func NewTable(s *Spec) (*Table, error) {
 		}
 	}
 	t.hash = newMACHash(slots)
-	t.sources = newSourceHash(s)
+	if len(s.Sources) > 0 {
+		t.sources = newSourceHash(s)
+	}
 	for _, e := range s.Sources {
 		t.vmacs[e.Vmac].lists = append(t.vmacs[e.Vmac].lists, e.MAC)
 	}
@@ -98,10 +100,7 @@ func (t *Table) Len() int { return len(t.modes) }
 // BCQueueLen returns the capacity of the port's broadcast queue in frames: the
 // largest that any vmac, up or down, asks for.
 func (t *Table) BCQueueLen() int {
-	if uint64(t.bcQueueLen) > math.MaxInt {
-		return math.MaxInt
-	}
-	return int(t.bcQueueLen)
+	return int(min(uint64(t.bcQueueLen), math.MaxInt))
 }
 
 // floodOrder returns the up vmacs by bucket, and inside one the last to enter
@@ -191,9 +190,6 @@ func portFilters(s *Spec) (mc, bc groupFilter) {
 // newSourceHash lays the entries of one address side by side, the newest first,
 // as macvlan_hash_add_source leaves them.
 func newSourceHash(s *Spec) sourceHash {
-	if len(s.Sources) == 0 {
-		return sourceHash{}
-	}
 	order := make([]int, len(s.Sources))
 	for i := range order {
 		order[i] = i
@@ -232,8 +228,8 @@ func orBroadcast(m MAC) MAC {
 
 // maxForward is is_skb_forwardable's bound: MTU, Ethernet header, one VLAN tag.
 func maxForward(mtu int) uint32 {
-	if mtu == 0 || uint64(mtu) > math.MaxUint32-headerLen-vlanLen {
+	if mtu <= 0 {
 		return math.MaxUint32
 	}
-	return uint32(mtu) + headerLen + vlanLen
+	return uint32(min(uint64(mtu)+headerLen+vlanLen, math.MaxUint32))
 }

@@ -43,6 +43,7 @@ var topologies = map[string]string{
 	"NODSTs1s2":    `b1:bridge:01 b2:bridge:02 s1:source:03:<listed,nodst,down s2:source:04:<listed,down`,
 	"NODSTb1":      `b1:bridge:01 b2:bridge:02 s1:source:03:<02:00:00:00:01:01,nodst`,
 	"OWNLIST":      `s1:source:03:<02:00:00:00:01:03`,
+	"LISTDOWN":     `s1:source:03:<listed,down b1:bridge:01`,
 	"VRRPp":        `vr:private:virt:+vrrp o1:vepa:02:+vrrp`,
 	"VRRPb":        `vr:bridge:virt:+vrrp o1:vepa:02:+vrrp`,
 	"VRRPv":        `vr:vepa:virt:+vrrp o1:vepa:02:+vrrp`,

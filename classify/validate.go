@@ -15,8 +15,8 @@ func (s *Spec) Validate() error {
 	if len(s.Vmacs) > MaxVmacs {
 		return fmt.Errorf("spec: %d vmacs, more than %d", len(s.Vmacs), MaxVmacs)
 	}
-	if s.Parent > Broadcast || s.Broadcast > Broadcast {
-		return errors.New("spec: parent's address is longer than six octets")
+	if (s.Parent|s.Broadcast)>>48 != 0 {
+		return errors.New("spec: the parent's address or broadcast address is longer than six octets")
 	}
 	up := make(map[MAC]int, len(s.Vmacs))
 	for i := range s.Vmacs {

@@ -30,7 +30,7 @@ func (r ChangeLink) apply(s *State) (Answer, []Action) {
 		if (mode == classify.Passthru) != (v.Mode == classify.Passthru) {
 			return refuse(syscall.EINVAL, "a vmac can't be changed to or from passthru; delete and add it"), nil
 		}
-		if v.Mode == classify.Source && mode != v.Mode {
+		if mode != classify.Source {
 			p.Sources = without(p.Sources, v.ID)
 		}
 	}
@@ -49,11 +49,7 @@ func (r ChangeLink) apply(s *State) (Answer, []Action) {
 		if v.Mode != classify.Source {
 			return notSource(), nil
 		}
-		list, a := changeSources(p.Sources, v.ID, d)
-		if !a.OK() {
-			return a, nil
-		}
-		p.Sources = list
+		return changeSources(&p.Sources, v.ID, d), nil
 	}
 	return Answer{}, nil
 }
@@ -106,35 +102,37 @@ func notSource() Answer {
 	return refuse(syscall.EINVAL, "only a vmac of mode source has a source list; add \"mode source\"")
 }
 
-// changeSources is macvlan_changelink_sources: it returns what becomes of the
-// port's list.
-func changeSources(all []Source, id VmacID, d Data) ([]Source, Answer) {
+// changeSources is macvlan_changelink_sources. A refused change leaves the list.
+func changeSources(all *[]Source, id VmacID, d Data) Answer {
 	switch *d.MacaddrMode {
 	case MacaddrAdd, MacaddrDel:
 		if d.Macaddr == nil {
-			return nil, refuse(syscall.EINVAL, "macaddr add and del need an address")
+			return refuse(syscall.EINVAL, "macaddr add and del need an address")
 		}
 		e := Source{id, classify.MACFrom(d.Macaddr)}
 		if *d.MacaddrMode == MacaddrAdd {
-			return with(all, e), Answer{}
+			*all = with(*all, e)
+		} else {
+			*all = slices.DeleteFunc(slices.Clone(*all), func(o Source) bool { return o == e })
 		}
-		return slices.DeleteFunc(slices.Clone(all), func(o Source) bool { return o == e }), Answer{}
+		return Answer{}
 	case MacaddrFlush:
-		return without(all, id), Answer{}
+		*all = without(*all, id)
+		return Answer{}
 	}
 	for _, b := range d.MacaddrData {
 		if a := checkAddress(b); !a.OK() {
-			return nil, a
+			return a
 		}
 	}
-	all = without(all, id)
+	*all = without(*all, id)
 	if d.Macaddr != nil {
-		all = with(all, Source{id, classify.MACFrom(d.Macaddr)})
+		*all = with(*all, Source{id, classify.MACFrom(d.Macaddr)})
 	}
 	for _, b := range d.MacaddrData {
-		all = with(all, Source{id, classify.MACFrom(b)})
+		*all = with(*all, Source{id, classify.MACFrom(b)})
 	}
-	return all, Answer{}
+	return Answer{}
 }
 
 // with is macvlan_hash_add_source: an entry that is there already stays where

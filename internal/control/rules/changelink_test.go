@@ -53,6 +53,7 @@ func TestSourceList(t *testing.T) {
 		{"del an absent one", source(MacaddrDel, C), 0, []string{A, B}},
 		{"del without", source(MacaddrDel, ""), syscall.EINVAL, []string{A, B}},
 		{"flush", source(MacaddrFlush, ""), 0, nil},
+		{"flush with addresses", source(MacaddrFlush, C, B), 0, nil},
 		{"set", source(MacaddrSet, C, B), 0, []string{C, B}},
 		{"set nested only", source(MacaddrSet, "", B, C), 0, []string{B, C}},
 		{"set empty", source(MacaddrSet, ""), 0, nil},
@@ -63,6 +64,10 @@ func TestSourceList(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t)
+			w.want(w.add("first", func(r *NewLink) {
+				r.Data = source(MacaddrAdd, B)
+				r.Data.Mode = ptr(uint32(classify.Source))
+			}), 0)
 			w.want(w.add("s", func(r *NewLink) {
 				r.Data = source(MacaddrSet, A, B)
 				r.Data.Mode = ptr(uint32(classify.Source))
@@ -74,7 +79,7 @@ func TestSourceList(t *testing.T) {
 			w.want(w.change("s", c.d), c.errno)
 			var got []string
 			for _, e := range w.s.Spec(1).Sources {
-				if e.Vmac == 0 {
+				if e.Vmac == 1 {
 					for _, s := range []string{A, B, C} {
 						if mac(s) == e.MAC {
 							got = append(got, s)
@@ -85,8 +90,10 @@ func TestSourceList(t *testing.T) {
 			if !slices.Equal(got, c.want) {
 				t.Errorf("list is %v, want %v", got, c.want)
 			}
-			if n := len(w.s.Port(1).SourceList(w.named["other"])); n != 1 {
-				t.Errorf("the other vmac's list has %d entries", n)
+			for _, other := range []string{"first", "other"} {
+				if n := len(w.s.Port(1).SourceList(w.named[other])); n != 1 {
+					t.Errorf("%s has a list of %d entries", other, n)
+				}
 			}
 		})
 	}
@@ -102,6 +109,25 @@ func TestSourceListOrder(t *testing.T) {
 	got := w.s.Port(1).SourceList(w.named["s"])
 	want := []classify.MAC{mac("02:00:00:00:0e:02"), mac("02:00:00:00:0e:01")}
 	if !slices.Equal(got, want) {
+		t.Errorf("list is %v, want %v", got, want)
+	}
+}
+
+// Buckets 0, 1, 1, 2, 254, 255; in one the newest first. A kernel 6.18 lists
+// them so.
+func TestSourceListBuckets(t *testing.T) {
+	w := newWorld(t)
+	set := []string{
+		"02:00:00:00:0f:6b", "02:00:00:00:0e:ba", "02:00:00:00:0f:2e", "02:00:00:00:0e:7d", "02:00:00:00:0e:71", "02:00:00:00:0e:34",
+	}
+	w.addr("s", macA, classify.Source)
+	w.want(w.change("s", source(MacaddrSet, "", set...)), 0)
+	set[1], set[2] = set[2], set[1]
+	var want []classify.MAC
+	for _, s := range set {
+		want = append(want, mac(s))
+	}
+	if got := w.s.Port(1).SourceList(w.named["s"]); !slices.Equal(got, want) {
 		t.Errorf("list is %v, want %v", got, want)
 	}
 }

@@ -31,7 +31,7 @@ func (s *State) setMAC(id VmacID, m classify.MAC) (Answer, []Action) {
 		p.pending = m
 		return Answer{}, []Action{{Kind: SetParentMAC, Parent: p.Parent.ID, MAC: m}}
 	}
-	if owner, busy := p.busy(m); busy {
+	if owner := p.busy(m); owner != "" {
 		return refuse(syscall.EADDRINUSE, "%v is the address of %s; choose another", m, owner), nil
 	}
 	v, p = s.editVmac(id)
@@ -93,10 +93,7 @@ func (r SetUp) apply(s *State) (Answer, []Action) {
 }
 
 func (p *Port) mayOpen(v *Vmac) Answer {
-	if p.Passthru {
-		return Answer{}
-	}
-	if owner, busy := p.busy(v.MAC); busy {
+	if owner := p.busy(v.MAC); owner != "" {
 		return refuse(syscall.EADDRINUSE, "%s can't come up with %v, the address of %s; give it another", v.Name, v.MAC, owner)
 	}
 	return Answer{}

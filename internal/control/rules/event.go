@@ -8,30 +8,24 @@ import (
 // apply is macvlan_device_event.
 func (r ParentSeen) apply(s *State) (Answer, []Action) {
 	old := s.Port(r.Parent.ID)
-	if old == nil || old.Parent == r.Parent {
+	if old == nil {
 		return Answer{}, nil
 	}
 	p := s.edit(r.Parent.ID)
 	p.Parent = r.Parent
 	var actions []Action
 
-	changed := p.running() != old.running()
-	lowered := p.Parent.MTU < old.Parent.MTU
-	if changed || lowered {
-		for i, v := range p.Vmacs {
-			w := *v
-			// NETDEV_UP, DOWN, CHANGE: netif_stacked_transfer_operstate.
-			if on := p.running(); w.Carrier != on {
-				w.Carrier = on
-				actions = append(actions, Action{Kind: SetCarrier, Vmac: w.ID, On: on})
-			}
-			// NETDEV_CHANGEMTU: raising never raises a vmac.
-			if w.MTU > p.Parent.MTU {
-				w.MTU = p.Parent.MTU
-				actions = append(actions, Action{Kind: ChangeMTU, Vmac: w.ID, MTU: w.MTU})
-			}
-			p.Vmacs[i] = &w
+	for i, v := range p.Vmacs {
+		w := *v
+		// NETDEV_UP, DOWN, CHANGE: netif_stacked_transfer_operstate.
+		if w.Carrier = p.running(); w.Carrier != v.Carrier {
+			actions = append(actions, Action{Kind: SetCarrier, Vmac: w.ID, On: w.Carrier})
 		}
+		// NETDEV_CHANGEMTU: raising never raises a vmac.
+		if w.MTU = min(v.MTU, p.Parent.MTU); w.MTU < v.MTU {
+			actions = append(actions, Action{Kind: ChangeMTU, Vmac: w.ID, MTU: w.MTU})
+		}
+		p.Vmacs[i] = &w
 	}
 	// NETDEV_CHANGEADDR: a passthru vmac follows. A change that it didn't ask
 	// for becomes the address to be given back.
@@ -85,7 +79,7 @@ func (r VmacSeen) apply(s *State) (Answer, []Action) {
 		p.pending = r.MAC
 		actions = append(actions, Action{Kind: SetParentMAC, Parent: p.Parent.ID, MAC: r.MAC})
 	default:
-		if owner, busy := p.busy(r.MAC); busy {
+		if owner := p.busy(r.MAC); owner != "" {
 			deny(refuse(syscall.EADDRINUSE, "%v is the address of %s; choose another", r.MAC, owner),
 				Action{Kind: SetMAC, Vmac: v.ID, MAC: v.MAC})
 		} else {
@@ -93,12 +87,10 @@ func (r VmacSeen) apply(s *State) (Answer, []Action) {
 		}
 	}
 
-	if r.MTU != v.MTU {
-		if a := p.checkMTU(r.MTU); a.OK() {
-			v.MTU = r.MTU
-		} else {
-			deny(a, Action{Kind: ChangeMTU, Vmac: v.ID, MTU: v.MTU})
-		}
+	if a := p.checkMTU(r.MTU); a.OK() {
+		v.MTU = r.MTU
+	} else {
+		deny(a, Action{Kind: ChangeMTU, Vmac: v.ID, MTU: v.MTU})
 	}
 
 	switch {

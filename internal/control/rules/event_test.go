@@ -61,7 +61,7 @@ func TestParentGone(t *testing.T) {
 	w.want(w.add("b", func(r *NewLink) { r.Netns = netB }), 0)
 	a, b := w.named["a"], w.named["b"]
 	w.log = nil
-	w.do(ParentGone{1})
+	w.want(w.do(ParentGone{1}), 0)
 	w.wantActions(Action{Kind: Delete, Vmac: a}, Action{Kind: Delete, Vmac: b})
 	if len(w.s.Ports()) != 0 {
 		t.Error("a port is left")
@@ -140,7 +140,7 @@ func TestRenamedMovedAndGone(t *testing.T) {
 	if v := w.vmac("a"); v.Name != "eth0" || v.Netns != netB {
 		t.Errorf("a is %+v", *v)
 	}
-	w.do(VmacGone{w.named["a"]})
+	w.want(w.do(VmacGone{w.named["a"]}), 0)
 	if spec := w.s.Spec(1); len(spec.Vmacs) != 1 || len(spec.Sources) != 0 {
 		t.Errorf("spec is %+v", spec)
 	}
@@ -183,6 +183,56 @@ func TestFilterAll(t *testing.T) {
 	w.want(w.change("a", &Data{BCLim: ptr(int32(3))}), 0)
 	if !stale() {
 		t.Error("bclim didn't make the filters stale")
+	}
+}
+
+// The first thing that is refused is the answer; all of it is taken back.
+func TestSeveralRefused(t *testing.T) {
+	w := newWorld(t)
+	w.addr("a", macA, classify.Bridge)
+	w.want(w.seen("a", func(s *VmacSeen) { s.MAC, s.MTU = mac(macP), 1501 }), syscall.EADDRINUSE)
+	w.wantActions(Action{Kind: SetMAC, Vmac: w.named["a"], MAC: mac(macA)}, Action{Kind: ChangeMTU, Vmac: w.named["a"], MTU: 1500})
+}
+
+// Each part of a receive mode, set and taken away, while up: ndo_set_rx_mode. A
+// down device has none set, nor has one of which something else changed.
+func TestReceiveModeStale(t *testing.T) {
+	w := newWorld(t)
+	w.addr("a", macA, classify.Bridge)
+	changes := []func(*VmacSeen){
+		func(s *VmacSeen) { s.Promisc = true },
+		func(s *VmacSeen) { s.Promisc = false },
+		func(s *VmacSeen) { s.Allmulti = true },
+		func(s *VmacSeen) { s.Allmulti = false },
+		func(s *VmacSeen) { s.Broadcast = mac("01:02:03:04:05:06") },
+		func(s *VmacSeen) { s.Broadcast = 0 },
+		func(s *VmacSeen) { s.Groups = []classify.MAC{mac("01:00:5e:00:00:01")} },
+		func(s *VmacSeen) { s.Groups = nil },
+	}
+	for _, up := range []bool{false, true} {
+		if up {
+			w.want(w.up("a"), 0)
+		}
+		for i, change := range changes {
+			w.want(w.do(FilterSeen{Parent: 1}), 0)
+			w.want(w.seen("a", change), 0)
+			if got := w.s.Port(1).FilterStale(); got != up {
+				t.Errorf("change %d, up %v: stale %v", i, up, got)
+			}
+		}
+		w.want(w.do(FilterSeen{Parent: 1}), 0)
+		w.want(w.seen("a", func(s *VmacSeen) { s.Name = "b" }), 0)
+		if w.s.Port(1).FilterStale() {
+			t.Error("a new name made the filters stale")
+		}
+	}
+	for in, want := range map[FilterSeen]bool{
+		{Parent: 1}: false, {Parent: 1, Promisc: true}: true, {Parent: 1, Allmulti: true}: true,
+	} {
+		w.want(w.do(in), 0)
+		if got := w.s.Spec(1).FilterAll; got != want {
+			t.Errorf("%+v: the filters are all ones: %v", in, got)
+		}
 	}
 }
 

@@ -26,7 +26,7 @@ func (r NewLink) apply(s *State) (Answer, []Action) {
 	if a := validate(r.Address, r.Data); !a.OK() {
 		return a, nil
 	}
-	if !strings.Contains(r.Name, "%") && r.Name != "" && s.taken(r.Netns, r.Name, r.Taken) {
+	if s.taken(r.Netns, r.Name, r.Taken) {
 		return refuse(syscall.EEXIST, "a device named %s exists already; choose another name", r.Name), nil
 	}
 	if r.MTU != nil {
@@ -51,7 +51,7 @@ func (r NewLink) apply(s *State) (Answer, []Action) {
 		ID: s.last + 1, Netns: r.Netns, Mode: classify.Vepa, MTU: lower.MTU, MAC: r.Random,
 		MaxMTU: MaxMTU, BCQueueLen: classify.DefaultBCQueueLen,
 	}
-	if lower.MaxMTU != 0 {
+	if lower.MaxMTU > 0 {
 		v.MaxMTU = lower.MaxMTU
 	}
 	if r.MTU != nil {
@@ -94,8 +94,7 @@ func (r NewLink) apply(s *State) (Answer, []Action) {
 		if v.Mode != classify.Source {
 			return notSource(), nil
 		}
-		var a Answer
-		if list, a = changeSources(nil, v.ID, d); !a.OK() {
+		if a := changeSources(&list, v.ID, d); !a.OK() {
 			return a, nil
 		}
 	}
@@ -104,11 +103,9 @@ func (r NewLink) apply(s *State) (Answer, []Action) {
 	}
 
 	// register_netdevice comes last, and with it the name.
-	name, a := s.pickName(r)
-	if !a.OK() {
+	if a := s.pickName(v, r); !a.OK() {
 		return a, nil
 	}
-	v.Name = name
 	v.Carrier = p.running()
 
 	s.last++
@@ -178,28 +175,29 @@ func (s *State) taken(netns uint64, name string, others func(string) bool) bool 
 	return others != nil && others(name)
 }
 
-// pickName is dev_get_valid_name with the kind's default.
-func (s *State) pickName(r NewLink) (string, Answer) {
+// pickName is dev_get_valid_name for v, with the kind's default.
+func (s *State) pickName(v *Vmac, r NewLink) Answer {
 	name := r.Name
 	if name == "" {
 		name = Kind + "%d"
 	}
 	if !validName(name) {
-		return "", refuse(syscall.EINVAL, "%q is no valid device name: 1 to 15 characters, no space, slash or colon", name)
+		return refuse(syscall.EINVAL, "%q is no valid device name: 1 to 15 characters, no space, slash or colon", name)
 	}
 	before, after, template := strings.Cut(name, "%")
 	if !template {
-		return name, Answer{}
+		v.Name = name
+		return Answer{}
 	}
 	if !strings.HasPrefix(after, "d") || strings.Contains(after, "%") {
-		return "", refuse(syscall.EINVAL, "a name may hold one %%d, and no other %%")
+		return refuse(syscall.EINVAL, "a name may hold one %%d, and no other %%")
 	}
 	// One walk over the vmacs; only the number that is left is looked up.
 	used := map[string]bool{}
 	for _, p := range s.ports {
-		for _, v := range p.Vmacs {
-			if v.Netns == r.Netns {
-				used[v.Name] = true
+		for _, other := range p.Vmacs {
+			if other.Netns == r.Netns {
+				used[other.Name] = true
 			}
 		}
 	}
@@ -209,17 +207,18 @@ func (s *State) pickName(r NewLink) (string, Answer) {
 			break
 		}
 		if !used[name] && (r.Taken == nil || !r.Taken(name)) {
-			return name, Answer{}
+			v.Name = name
+			return Answer{}
 		}
 	}
-	return "", refuse(syscall.ENFILE, "every name of the form %s is taken", r.Name)
+	return refuse(syscall.ENFILE, "every name of the form %s is taken", r.Name)
 }
 
 const ifNameSize = 16 // IFNAMSIZ, with the final zero
 
-// validName is dev_valid_name.
+// validName is dev_valid_name for a name that isn't empty.
 func validName(name string) bool {
-	if name == "" || len(name) >= ifNameSize || name == "." || name == ".." {
+	if len(name) >= ifNameSize || name == "." || name == ".." {
 		return false
 	}
 	return !strings.ContainsAny(name, "/: \t\n\v\f\r")

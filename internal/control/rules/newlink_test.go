@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"strings"
 	"syscall"
 	"testing"
 
@@ -52,6 +53,7 @@ func TestNewLinkRefusals(t *testing.T) {
 		{"flags 4", func(r *NewLink) { r.Data = &Data{Flags: ptr(uint16(4))} }, syscall.EINVAL, ""},
 		{"flags 1 in vepa", func(r *NewLink) { r.Data = &Data{Flags: ptr(uint16(1))} }, 0, ""},
 		{"flags 3 in bridge", func(r *NewLink) { r.Data = mode(classify.Bridge); r.Data.Flags = ptr(uint16(3)) }, 0, ""},
+		{"good address, bad mode", func(r *NewLink) { r.Address = hw("02:00:00:00:01:09"); r.Data = mode(3) }, syscall.EINVAL, ""},
 		{"address zero", func(r *NewLink) { r.Address = make([]byte, 6) }, syscall.EADDRNOTAVAIL, ""},
 		{"address group", func(r *NewLink) { r.Address = hw("01:00:5e:00:00:01") }, syscall.EADDRNOTAVAIL, ""},
 		{"address broadcast", func(r *NewLink) { r.Address = hw("ff:ff:ff:ff:ff:ff") }, syscall.EADDRNOTAVAIL, ""},
@@ -61,12 +63,20 @@ func TestNewLinkRefusals(t *testing.T) {
 		{"address of a sibling", func(r *NewLink) { r.Address = hw("02:00:00:00:01:01") }, 0, ""},
 		{"name taken by a vmac", func(r *NewLink) { r.Name = "old" }, syscall.EEXIST, ""},
 		{"name taken by another device", func(r *NewLink) { r.Name = "eth0"; r.Taken = func(n string) bool { return n == "eth0" } }, syscall.EEXIST, ""},
+		{"name free, other devices there", func(r *NewLink) { r.Taken = func(string) bool { return false } }, 0, ""},
+		{"name taken in an earlier namespace", func(r *NewLink) { r.Name = "old"; r.Netns = netA - 1 }, 0, ""},
 		{"name taken in another namespace", func(r *NewLink) { r.Name = "old"; r.Netns = netB }, 0, ""},
 		{"name with a slash", func(r *NewLink) { r.Name = "a/b" }, syscall.EINVAL, ""},
+		{"name .", func(r *NewLink) { r.Name = "." }, syscall.EINVAL, ""},
+		{"name ..", func(r *NewLink) { r.Name = ".." }, syscall.EINVAL, ""},
+		{"name with two %d", func(r *NewLink) { r.Name = "x%d%d" }, syscall.EINVAL, ""},
+		{"name with %", func(r *NewLink) { r.Name = "x%" }, syscall.EINVAL, ""},
 		{"name of 16", func(r *NewLink) { r.Name = "0123456789abcdef" }, syscall.EINVAL, ""},
 		{"name of 15", func(r *NewLink) { r.Name = "0123456789abcde" }, 0, ""},
 		{"name with %s", func(r *NewLink) { r.Name = "a%s" }, syscall.EINVAL, ""},
 		{"mtu above the parent's", func(r *NewLink) { r.MTU = ptr(uint32(1501)) }, syscall.EINVAL, ""},
+		{"mtu of the parent", func(r *NewLink) { r.MTU = ptr(uint32(1500)) }, 0, ""},
+		{"mtu 65535", func(r *NewLink) { r.Link = &Parent{ID: 3, Name: "big", MTU: 65535}; r.MTU = ptr(uint32(65535)) }, 0, ""},
 		{"mtu 67", func(r *NewLink) { r.MTU = ptr(uint32(67)) }, syscall.EINVAL, "mtu less than device minimum"},
 		{"mtu 68", func(r *NewLink) { r.MTU = ptr(uint32(68)) }, 0, ""},
 		{"mtu 65536", func(r *NewLink) { r.MTU = ptr(uint32(65536)) }, syscall.EINVAL, "mtu greater than device maximum"},
@@ -90,10 +100,33 @@ func TestNewLinkRefusals(t *testing.T) {
 			if a.Text != c.text {
 				t.Errorf("text is %q, want %q", a.Text, c.text)
 			}
-			if !a.OK() && (len(w.s.Port(1).Vmacs) != before || len(w.s.Ports()) != 1) {
+			if a.OK() != (c.errno == 0) || !a.OK() && (len(w.s.Port(1).Vmacs) != before || len(w.s.Ports()) != 1) {
 				t.Error("a refused request left something behind")
 			}
 		})
+	}
+}
+
+// The reason why a kind isn't there says what is: macvtap has one of its own.
+func TestKindHints(t *testing.T) {
+	w := newWorld(t)
+	for kind, want := range map[string]string{"macvtap": "macvtap is not emulated", "ipvlan": "only type macvlan is emulated, not \"ipvlan\""} {
+		if a := w.add("a", func(r *NewLink) { r.Kind = kind }); !strings.Contains(a.Hint, want) {
+			t.Errorf("%s: %q", kind, a.Hint)
+		}
+	}
+}
+
+// What data says is there from the start.
+func TestNewLinkData(t *testing.T) {
+	w := newWorld(t)
+	w.want(w.add("a", func(r *NewLink) {
+		r.Data = source(MacaddrSet, "02:00:00:00:0e:01", "02:00:00:00:0e:02")
+		r.Data.Mode, r.Data.Flags = ptr(uint32(classify.Source)), ptr(uint16(2))
+	}), 0)
+	w.wantActions(Action{Kind: SetCarrier, Vmac: w.named["a"], On: true})
+	if v := w.s.Spec(1).Vmacs[0]; v.Mode != classify.Source || v.Flags != classify.NoDst || len(w.s.Spec(1).Sources) != 2 {
+		t.Errorf("spec is %+v", w.s.Spec(1))
 	}
 }
 
@@ -129,6 +162,48 @@ func TestNames(t *testing.T) {
 	w.vmac("x0y")
 	w.want(w.add("", func(r *NewLink) { r.Netns = netB }), 0)
 	w.vmac("macvlan0")
+}
+
+// A name that another namespace has is free here.
+func TestTemplateAndNamespaces(t *testing.T) {
+	w := newWorld(t)
+	for _, netns := range []uint64{netA - 1, netA - 1, netB, netB, netA, netA, netB} {
+		w.want(w.add("", func(r *NewLink) { r.Netns = netns }), 0)
+	}
+	names := map[uint64]string{}
+	for _, v := range w.s.Port(1).Vmacs {
+		names[v.Netns] += v.Name + " "
+	}
+	for netns, want := range map[uint64]string{
+		netA: "macvlan0 macvlan1 ", netB: "macvlan0 macvlan1 macvlan2 ", netA - 1: "macvlan0 macvlan1 ",
+	} {
+		if names[netns] != want {
+			t.Errorf("in %d: %s, want %s", netns, names[netns], want)
+		}
+	}
+}
+
+// A template has as many names as the kernel tries: 32,768 (8 bits a byte of a
+// page), or what fits in 15 characters.
+func TestTemplateFull(t *testing.T) {
+	for template, want := range map[string]int{"x%d": 32768, "abcdefghijklm%d": 100} {
+		w := newWorld(t)
+		asked := map[string]bool{}
+		w.want(w.add(template, func(r *NewLink) {
+			r.Taken = func(name string) bool {
+				if name != template {
+					asked[name] = true
+				}
+				return name != template
+			}
+		}), syscall.ENFILE)
+		if len(asked) != want {
+			t.Errorf("%s: %d names are tried, want %d", template, len(asked), want)
+		}
+		if len(w.s.Ports()) != 0 {
+			t.Error("a port without a vmac is left")
+		}
+	}
 }
 
 // bclim is the port's, survives the vmac that set it, and goes with the last.

@@ -183,17 +183,18 @@ func (p *Port) index(id VmacID) int {
 // running is netif_running and netif_carrier_ok of the parent.
 func (p *Port) running() bool { return p.Parent.Up && p.Parent.Carrier }
 
-// busy is macvlan_addr_busy: may no further vmac come up with m?
-func (p *Port) busy(m classify.MAC) (string, bool) {
+// busy is macvlan_addr_busy: it says whose address m is, so that no further
+// vmac may come up with it; empty if nobody's.
+func (p *Port) busy(m classify.MAC) string {
 	if !p.Passthru && p.Parent.MAC == m {
-		return "the parent " + p.Parent.Name, true
+		return "the parent " + p.Parent.Name
 	}
 	for _, v := range p.Vmacs {
 		if v.Up && v.MAC == m {
-			return "the vmac " + v.Name, true
+			return "the vmac " + v.Name
 		}
 	}
-	return "", false
+	return ""
 }
 
 func (s State) portIndex(id ParentID) int {

@@ -46,14 +46,17 @@ func mode(m classify.Mode) *Data { return &Data{Mode: ptr(uint32(m))} }
 
 func (w *world) do(in Input) Answer {
 	w.t.Helper()
-	before := w.s
-	frozen := len(before.ports)
 	next, a, actions := Apply(w.s, in)
-	if len(before.ports) != frozen {
-		w.t.Error("Apply changed the State that it was given")
-	}
 	w.s = next
 	w.log = append(w.log, actions...)
+	if _, seen := in.(VmacSeen); !a.OK() && !seen && len(actions) > 0 {
+		w.t.Errorf("%T is refused, and asks for %+v", in, actions)
+	}
+	for _, act := range actions {
+		if (act.Kind == SetParentMAC) != (act.Parent != 0) || (act.Kind == SetParentMAC) != (act.Vmac == 0) {
+			w.t.Errorf("%T: action on no device: %+v", in, act)
+		}
+	}
 	for _, act := range actions {
 		switch act.Kind {
 		case SetParentMAC:
@@ -114,8 +117,9 @@ func (w *world) vmac(name string) *Vmac {
 
 // parentIs changes the parent as others would.
 func (w *world) parentIs(change func(*Parent)) {
+	w.t.Helper()
 	change(w.parent[1])
-	w.do(ParentSeen{*w.parent[1]})
+	w.want(w.do(ParentSeen{*w.parent[1]}), 0)
 }
 
 func (w *world) want(a Answer, errno syscall.Errno) {
