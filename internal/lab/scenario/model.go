@@ -81,7 +81,14 @@ type device struct {
 	// heard is the broadcast address that the vmac's filter was made with; 0 if
 	// it is the device's.
 	heard classify.MAC
+	// left is the group that was left last, if the filter has not been made
+	// again since: it is made from the device's list before the parent's copy
+	// of the entry goes, and with it the entry.
+	left classify.MAC
 }
+
+// remade says that the vmac's filter has been made again.
+func (d *device) remade() { d.heard, d.left = 0, 0 }
 
 func newMachine(s *Scenario) *machine {
 	return &machine{
@@ -208,8 +215,9 @@ func (m *machine) seen(v *rules.Vmac, change func(*rules.VmacSeen)) rules.Answer
 	return m.apply(r)
 }
 
-// spec is what the port decides by now, as the profile has it.
-func (m *machine) spec() classify.Spec {
+// spec is what the port decides by now about a frame from the wire or from a
+// vmac, as the profile has it.
+func (m *machine) spec(from int) classify.Spec {
 	s := m.state.Spec(m.parent.ID)
 	p := m.port()
 	if p == nil {
@@ -223,6 +231,10 @@ func (m *machine) spec() classify.Spec {
 		}
 		if d.heard != 0 {
 			s.Vmacs[i].Groups = append(sorted(s.Vmacs[i].Groups), d.heard)
+		}
+		// The port's filter is made afterwards, and doesn't have it any more.
+		if d.left != 0 && (s.FilterAll || from != classify.FromWire) {
+			s.Vmacs[i].Groups = append(sorted(s.Vmacs[i].Groups), d.left)
 		}
 		s.Vmacs[i].FilterKey += m.keys[v.ID]
 	}

@@ -170,13 +170,17 @@ func (m *machine) groups(v *rules.Vmac, c *Control) {
 	for _, a := range c.Groups {
 		g, _ := m.s.MAC(a)
 		list := slices.DeleteFunc(slices.Clone(d.groups), func(o classify.MAC) bool { return o == g })
+		had := len(list) < len(d.groups)
 		if c.Verb == Join {
 			list = append(list, g)
 		}
+		if v.Up && had != (c.Verb == Join) {
+			d.remade()
+			if had {
+				d.left = g
+			}
+		}
 		d.groups = sorted(list)
-	}
-	if v.Up && len(c.Groups) > 0 {
-		d.heard = 0
 	}
 }
 
@@ -204,7 +208,7 @@ func (m *machine) set(v *rules.Vmac, attr Attr, value string) Answer {
 		m.seen(v, func(r *rules.VmacSeen) { r.Broadcast = mac })
 	case AttrPromisc:
 		m.seen(v, func(r *rules.VmacSeen) { r.Promisc = value == "on" })
-		d.heard = 0
+		d.remade()
 	case AttrAllmulti:
 		// A passthru vmac's count is not withdrawn when it goes down, nor
 		// brought again when it comes up.
@@ -212,7 +216,7 @@ func (m *machine) set(v *rules.Vmac, attr Attr, value string) Answer {
 			m.allmulti += map[bool]int{true: 1, false: -1}[on]
 		}
 		m.seen(v, func(r *rules.VmacSeen) { r.Allmulti = value == "on" })
-		d.heard = 0
+		d.remade()
 	case AttrCarrier: // macvlan has no ndo_change_carrier
 		return errno(syscall.EOPNOTSUPP)
 	case AttrNetns:
@@ -237,7 +241,7 @@ func orBroadcast(m classify.MAC) classify.MAC {
 func (m *machine) setUp(v *rules.Vmac, up bool) Answer {
 	a := m.answer(m.apply(rules.SetUp{Vmac: v.ID, Up: up}))
 	if a.OK() && up && !v.Up {
-		m.extra[v.ID].heard = 0
+		m.extra[v.ID].remade()
 	}
 	return a
 }
@@ -403,7 +407,7 @@ func (m *machine) show(who string) Shown {
 	}
 	return Shown{who, []Field{
 		{ShowExists, "yes"}, {ShowMode, v.Mode.String()}, {ShowFlags, flagWords(uint16(v.Flags))}, {ShowAddress, mac.String()},
-		{ShowMTU, strconv.Itoa(v.MTU)}, {ShowState, state[v.Up]}, {ShowCarrier, yes[v.Carrier]},
+		{ShowMTU, strconv.Itoa(v.MTU)}, {ShowState, state[v.Up]}, {ShowCarrier, yes[v.Up && v.Carrier]},
 		{ShowBCQueueLen, strconv.FormatUint(uint64(v.BCQueueLen), 10)}, {ShowUsedLen, strconv.FormatUint(uint64(p.UsedBCQueueLen()), 10)},
 		{ShowBCLim, strconv.Itoa(int(p.BCLim))}, {ShowList, macList(p.SourceList(v.ID))},
 	}}

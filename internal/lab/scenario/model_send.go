@@ -276,7 +276,7 @@ type decision struct {
 // collide is asked about again with another key.
 func (m *machine) decide(from int, frame []byte, typ classify.PacketType) *decision {
 	for try := 0; ; try++ {
-		spec := m.spec()
+		spec := m.spec(from)
 		table, err := classify.NewTable(&spec)
 		if err != nil {
 			panic(err) // the rules don't let such a port come about
