@@ -229,12 +229,11 @@ func (m *machine) spec(from int) classify.Spec {
 		if d.address != 0 {
 			s.Vmacs[i].MAC = d.address
 		}
-		if d.heard != 0 {
-			s.Vmacs[i].Groups = append(sorted(s.Vmacs[i].Groups), d.heard)
-		}
-		// The port's filter is made afterwards, and doesn't have it any more.
-		if d.left != 0 && (s.FilterAll || from != classify.FromWire) {
-			s.Vmacs[i].Groups = append(sorted(s.Vmacs[i].Groups), d.left)
+		// The port's filter never had the one, and is made without the other.
+		for _, g := range []classify.MAC{d.heard, d.left} {
+			if g != 0 && (s.FilterAll || from != classify.FromWire || g == classify.Broadcast) {
+				s.Vmacs[i].Groups = append(sorted(s.Vmacs[i].Groups), g)
+			}
 		}
 		s.Vmacs[i].FilterKey += m.keys[v.ID]
 	}

@@ -217,8 +217,6 @@ func (m *machine) set(v *rules.Vmac, attr Attr, value string) Answer {
 		}
 		m.seen(v, func(r *rules.VmacSeen) { r.Allmulti = value == "on" })
 		d.remade()
-	case AttrCarrier: // macvlan has no ndo_change_carrier
-		return errno(syscall.EOPNOTSUPP)
 	case AttrNetns:
 		// A device that moves is taken down and loses its groups.
 		if value == d.netns {

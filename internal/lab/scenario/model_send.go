@@ -108,6 +108,7 @@ func (m *machine) fromWire(frame []byte, out *Outcome) {
 	c := m.count(Port)
 	if len(frame) > m.parent.MTU+headerLen+tagLen {
 		c.RxDropped++
+		out.Answer = errno(syscall.ENOBUFS)
 		m.everybody(out, "the parent's mtu is too small for the frame")
 		return
 	}
@@ -166,7 +167,9 @@ func (m *machine) fromHost(frame []byte, out *Outcome) {
 		return
 	}
 	m.everybody(out, classify.OwnFrame.Sentence())
-	if m.parent.Carrier && m.transmit(frame, out) {
+	if !m.parent.Carrier {
+		m.count(Port).TxDropped++
+	} else if m.transmit(frame, out) {
 		out.Answer = errno(syscall.ENOBUFS)
 	}
 }
@@ -177,10 +180,16 @@ func (m *machine) transmit(frame []byte, out *Outcome) (failed bool) {
 		return true
 	}
 	c := m.count(Port)
+	out.gets(Tap, classify.TypeOutgoing, frame)
+	if len(frame) > m.cable+headerLen+tagLen {
+		c.TxDropped++
+		return true
+	}
 	c.TxPackets++
 	c.TxBytes += uint64(len(frame))
-	out.gets(Tap, classify.TypeOutgoing, frame)
-	out.gets(Wire, typeOn(WireMAC, frame), frame)
+	if !tagged(frame) || len(frame) >= minTagged {
+		out.gets(Wire, typeOn(WireMAC, frame), frame)
+	}
 	return false
 }
 

@@ -219,7 +219,7 @@ func (p *parser) control(verb Verb) *Control {
 
 func (p *parser) set(c *Control) {
 	parent := c.Who == Port
-	want := linkWords + ", up, down, address, mtu, broadcast, promisc, allmulti, netns or carrier"
+	want := linkWords + ", up, down, address, mtu, broadcast, promisc, allmulti or netns"
 	if parent {
 		want = "up, down, address, mtu, promisc, allmulti, netns, carrier, ingress or egress"
 	}
@@ -244,7 +244,7 @@ func (p *parser) set(c *Control) {
 		if !first {
 			p.wrong("%s; the rest takes a set of its own", linkWords)
 		}
-		if word == "ingress" || word == "egress" {
+		if word == "carrier" || word == "ingress" || word == "egress" {
 			p.wrong("%s", want)
 		}
 	}

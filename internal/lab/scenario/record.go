@@ -69,7 +69,7 @@ func (s *Scenario) observedGets(step int, got *Outcome) []Delivery {
 		if d.StackType != nil && *d.StackType == d.Type {
 			d.StackType = nil
 		}
-		if bytes.Equal(d.Frame, sent) || d.Who == Stack && bytes.Equal(untagged(d.Frame), untagged(sent)) {
+		if bytes.Equal(d.Frame, sent) || d.Who == Stack && bytes.Equal(bareFrame(d.Frame), bareFrame(sent)) {
 			d.Frame = nil
 		}
 		d.Times = max(1, d.Times)

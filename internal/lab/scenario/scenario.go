@@ -179,7 +179,7 @@ const (
 	AttrPromisc   Attr = "promisc"   // Value: on, off
 	AttrAllmulti  Attr = "allmulti"  // Value: on, off
 	AttrNetns     Attr = "netns"     // Value: a name; "parent" is the parent's first one
-	AttrCarrier   Attr = "carrier"   // Value: on, off; of the parent, settled before the step ends; a vmac refuses it
+	AttrCarrier   Attr = "carrier"   // parent only. Value: on, off; settled before the step ends
 	AttrIngress   Attr = "ingress"   // parent only: a tc rule drops what is received. Value: "pass", "drop", or Addr: drop what is for it
 	AttrEgress    Attr = "egress"    // parent only: a tc rule drops what is sent. Value: "pass" or "drop"
 )
