@@ -13,6 +13,7 @@ func (a *app) commands() []*cobra.Command {
 		a.runCommand(),
 		a.daemonCommand(),
 		a.linkCommand(),
+		a.explainCommand(),
 		a.ledgerCommand(),
 		a.statusCommand(),
 		a.versionCommand(),
