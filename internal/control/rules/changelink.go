@@ -76,7 +76,14 @@ func validate(address []byte, r *Data) Answer {
 		return refuse(syscall.EINVAL, "macaddr takes add (0), del (1), flush (2) or set (3)")
 	}
 	if d.Macaddr != nil {
-		return checkAddress(d.Macaddr)
+		if a := checkAddress(d.Macaddr); !a.OK() {
+			return a
+		}
+	}
+	for _, b := range d.MacaddrData {
+		if a := checkAddress(b); !a.OK() {
+			return a
+		}
 	}
 	return Answer{}
 }
@@ -119,11 +126,6 @@ func changeSources(all *[]Source, id VmacID, d Data) Answer {
 	case MacaddrFlush:
 		*all = without(*all, id)
 		return Answer{}
-	}
-	for _, b := range d.MacaddrData {
-		if a := checkAddress(b); !a.OK() {
-			return a
-		}
 	}
 	*all = without(*all, id)
 	if d.Macaddr != nil {

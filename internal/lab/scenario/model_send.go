@@ -101,11 +101,14 @@ func (m *machine) fromWire(frame []byte, out *Outcome) {
 	if m.refuse(out, refuses(m.parent.Carrier, m.cable, frame)) {
 		return
 	}
+	// __dev_forward_skb: the cable's other end is told that the frame was lost.
+	c := m.count(Port)
 	if !m.parent.Up {
+		c.RxDropped++
+		out.Answer = errno(syscall.ENOBUFS)
 		m.everybody(out, classify.ParentDown.Sentence())
 		return
 	}
-	c := m.count(Port)
 	if len(frame) > m.parent.MTU+headerLen+tagLen {
 		c.RxDropped++
 		out.Answer = errno(syscall.ENOBUFS)
@@ -141,7 +144,7 @@ func (m *machine) ingressDrops(frame []byte, out *Outcome) bool {
 func (m *machine) receive(from int, frame []byte, out *Outcome) {
 	d := m.decide(from, frame, typeOn(m.parent.MAC, frame))
 	c := m.count(Port)
-	full := d.verdict.Queued && d.table.BCQueueLen() == 0
+	full := d.verdict.Queued && d.table.BCQueueLen() == 0 && m.port() != nil
 	if full {
 		c.RxDropped++
 	}
