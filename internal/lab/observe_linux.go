@@ -86,8 +86,7 @@ func (t *take) noise(s *Seen) bool {
 	return len(s.Bytes) >= 14 && binary.BigEndian.Uint16(s.Bytes[12:]) == 0x86dd && !t.frames[string(s.Frame())]
 }
 
-// stackType is what protocol handlers saw of the frame that a vmac's tap saw,
-// if that is another type, or may have been because a tag has come off.
+// stackType is what protocol handlers saw of the frame that a vmac's tap saw.
 func stackType(at *space, seen Seen, taken map[*Seen]bool) *classify.PacketType {
 	for _, p := range at.stacks {
 		for i := range p.Seen {
@@ -96,9 +95,6 @@ func stackType(at *space, seen Seen, taken map[*Seen]bool) *classify.PacketType 
 				continue
 			}
 			taken[h] = true
-			if h.Type == seen.Type && seen.TPID == 0 {
-				return nil
-			}
 			typ := h.Type
 			return &typ
 		}
@@ -130,11 +126,22 @@ func (t *take) stack() (list []scenario.Delivery) {
 		p := t.parentIn.stacks[typ]
 		for i := range p.Seen {
 			if s := &p.Seen[i]; s.Index == t.parentAt && !isMark(s.Bytes) && !t.noise(s) {
-				list = append(list, scenario.Delivery{Who: scenario.Stack, Type: s.Type, Frame: s.Frame(), Times: 1})
+				list = append(list, scenario.Delivery{Who: scenario.Stack, Type: s.Type, Frame: t.tagged(s), Times: 1})
 			}
 		}
 	}
 	return list
+}
+
+// tagged is a frame that a protocol handler saw, with the tag that had come off:
+// as the tap saw it.
+func (t *take) tagged(s *Seen) []byte {
+	for _, tap := range t.parentIn.tap.Seen {
+		if tap.Index == s.Index && tap.TPID != 0 && bytes.Equal(untag(tap.Bytes), untag(s.Bytes)) {
+			return tap.Frame()
+		}
+	}
+	return s.Frame()
 }
 
 // together makes one of deliveries that don't differ and follow each other, as

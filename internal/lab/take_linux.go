@@ -34,6 +34,7 @@ type take struct {
 	ingress string // what a rule drops that is received: "", "drop" or an address
 	egress  string
 	marks   marks
+	leaked  bool      // a filter let a group through that its vmac hasn't joined
 	holders []func() // of namespaces that a process has to hold
 }
 
@@ -140,6 +141,9 @@ func (t *take) step(i int) (scenario.Outcome, error) {
 		answer := t.send(step.Send, frame)
 		o, err := t.settle(&sending{step.Send, frame, answer.OK()})
 		o.Answer = answer
+		if err == nil {
+			err = t.noteLeaks(frame, &o)
+		}
 		return o, err
 	}
 	answer, shown, err := t.control(step.Control)

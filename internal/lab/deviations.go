@@ -1,0 +1,176 @@
+package lab
+
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+
+	"github.com/umacvlan/umacvlan/classify"
+	"github.com/umacvlan/umacvlan/internal/lab/scenario"
+)
+
+// Deviation is one thing in which the emulator is known not to be the kernel's
+// equal. Number is its place in docs/semantics.md.
+type Deviation struct {
+	Number, Name string
+
+	// expect turns what the kernel was observed to do in a step into what the
+	// emulator does, and reports every change; so one that no longer happens is
+	// found. It is nil if that can't be foretold.
+	expect func(c *course, step int, o *scenario.Outcome, report func(who, kind, what string))
+	// excuses says that a difference is due to this.
+	excuses func(c *course, d scenario.Difference) bool
+}
+
+// Deviations are all that can show in a scenario, in the order of the page.
+var Deviations = []Deviation{
+	{Number: "1", Name: "the host's own stack keeps its copy", expect: stackKeeps},
+	{Number: "2", Name: "packet types of passthru and source copies", expect: typesOfTap},
+	{Number: "5", Name: "the parent's refusal comes too late for the sender", expect: lateRefusal},
+	{Number: "6", Name: "a full broadcast queue is not counted on the parent", expect: queueCounter},
+	{Number: "7", Name: "traffic between siblings is invisible on the parent", expect: siblingsUnseen},
+	{Number: "8", Name: "ingress rules of the parent don't hold frames back", excuses: ingressRules},
+	{Number: "11", Name: "scheduling", excuses: lossUnderLoad},
+	{Number: "15", Name: "two leaks of the driver are not repeated", excuses: driverLeaks},
+}
+
+// stackKeeps: a packet socket copies and does not consume, so the parent's stack
+// gets all that its tap sees come in.
+func stackKeeps(c *course, step int, o *scenario.Outcome, report func(who, kind, what string)) {
+	send, at := c.s.Steps[step].Send, c.at[step]
+	if send == nil || send.From != scenario.Wire || at.dropsAll(c.dst(step)) {
+		return
+	}
+	had := times(o.Gets, scenario.Stack)
+	rest := slices.DeleteFunc(slices.Clone(o.Gets), func(d scenario.Delivery) bool { return d.Who == scenario.Stack })
+	for _, d := range o.Gets {
+		if d.Who != scenario.Tap || d.Type == classify.TypeOutgoing {
+			continue
+		}
+		d.Who = scenario.Stack
+		if vid(d.Frame) != 0 {
+			d.Type = classify.TypeOther
+		}
+		rest = append(rest, d)
+	}
+	if n := times(rest, scenario.Stack); n != had {
+		o.Gets = rest
+		report(scenario.Stack, scenario.KindDelivery, fmt.Sprintf("gets %d, kernel %d", n, had))
+	}
+}
+
+// typesOfTap: a TAP types frames by its own address; no HOST is forced on a
+// passthru vmac, or taken over from the parent in source mode.
+func typesOfTap(c *course, step int, o *scenario.Outcome, report func(who, kind, what string)) {
+	for i := range o.Gets {
+		d := &o.Gets[i]
+		v, is := c.at[step].vmacs[d.Who]
+		if !is || d.Type != classify.TypeHost || len(d.Frame) < 6 || classify.MACFrom(d.Frame) == v.mac {
+			continue
+		}
+		other := classify.TypeOther
+		d.Type = other
+		if d.StackType != nil {
+			d.StackType = &other
+		}
+		report(d.Who, scenario.KindType, "gets other, kernel host")
+	}
+}
+
+// lateRefusal: a vmac's frame waits in the TAP's queue when its sender has long
+// been told that all is well.
+func lateRefusal(c *course, step int, o *scenario.Outcome, report func(who, kind, what string)) {
+	send := c.s.Steps[step].Send
+	if send == nil || o.Answer.Errno != "ENOBUFS" || send.From == scenario.Wire || send.From == scenario.Host {
+		return
+	}
+	o.Answer = scenario.Answer{}
+	report("", scenario.KindAnswer, "answered ok, kernel ENOBUFS")
+}
+
+// queueCounter: the broadcast queue is not the device's.
+func queueCounter(_ *course, _ int, o *scenario.Outcome, report func(who, kind, what string)) {
+	for i := range o.Counts {
+		if n := &o.Counts[i]; n.Who == scenario.Port && n.RxDropped > 0 {
+			report(n.Who, scenario.KindCounter, fmt.Sprintf("counts no rx-dropped, kernel %d", n.RxDropped))
+			n.RxDropped = 0
+		}
+	}
+}
+
+// siblingsUnseen: what bridge siblings say to each other does not pass the
+// parent's receive path.
+func siblingsUnseen(c *course, step int, o *scenario.Outcome, report func(who, kind, what string)) {
+	send := c.s.Steps[step].Send
+	if send == nil || send.From == scenario.Wire {
+		return
+	}
+	n := len(o.Gets)
+	o.Gets = slices.DeleteFunc(o.Gets, incoming)
+	if len(o.Gets) < n {
+		report(scenario.Tap, scenario.KindDelivery, "gets nothing, kernel does")
+	}
+}
+
+func incoming(d scenario.Delivery) bool {
+	return d.Who == scenario.Tap && d.Type != classify.TypeOutgoing
+}
+
+// ingressRules: what a rule drops reaches the vmacs.
+func ingressRules(c *course, d scenario.Difference) bool {
+	return c.at[d.Step].ingress != "pass" && (d.Kind == scenario.KindDelivery || d.Kind == scenario.KindCounter) && c.s.Steps[d.Step].Send != nil
+}
+
+// lossUnderLoad: how many frames a full queue costs depends on who is quick.
+func lossUnderLoad(c *course, d scenario.Difference) bool {
+	return (d.Kind == scenario.KindDelivery || d.Kind == scenario.KindCounter) &&
+		slices.ContainsFunc(c.s.Steps[d.Step].Expect.Gets, func(g scenario.Delivery) bool { return g.Most > g.Times })
+}
+
+// driverLeaks: counts that a passthru vmac leaves on its parent.
+func driverLeaks(c *course, d scenario.Difference) bool {
+	if d.Kind != scenario.KindShow || d.Who != scenario.Port {
+		return false
+	}
+	for _, at := range c.at[:d.Step+1] {
+		for _, v := range at.vmacs {
+			if v.mode == classify.Passthru {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// dropsAll says that a rule drops frames for that address.
+func (n *situation) dropsAll(dst classify.MAC) bool {
+	return n.ingress == "drop" || n.ingress != "pass" && n.ingress == dst.String()
+}
+
+func (c *course) dst(step int) classify.MAC {
+	frame, err := c.s.Frame(step)
+	if err != nil || len(frame) < 6 {
+		return 0
+	}
+	return classify.MACFrom(frame)
+}
+
+func times(list []scenario.Delivery, who string) (n int) {
+	for _, d := range list {
+		if d.Who == who {
+			n += max(1, d.Times)
+		}
+	}
+	return n
+}
+
+// vid is the outermost tag's.
+func vid(frame []byte) uint16 {
+	if len(frame) < 16 {
+		return 0
+	}
+	if t := binary.BigEndian.Uint16(frame[12:]); t != 0x8100 && t != 0x88a8 {
+		return 0
+	}
+	return binary.BigEndian.Uint16(frame[14:]) & 0xfff
+}

@@ -1,0 +1,41 @@
+package lab
+
+import (
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/umacvlan/umacvlan/classify"
+	"github.com/umacvlan/umacvlan/internal/lab/scenario"
+)
+
+// noteLeaks looks for deliveries of a group to a vmac that has neither joined it
+// nor another that the filter can't tell from it.
+func (t *take) noteLeaks(frame []byte, o *scenario.Outcome) error {
+	if len(frame) < 14 || frame[0]&1 == 0 || t.leaked {
+		return nil
+	}
+	to, from := classify.MACFrom(frame), classify.MACFrom(frame[6:])
+	for _, d := range o.Gets {
+		l, at := t.links[d.Who], t.where[d.Who]
+		if l == nil || at == nil || d.Type != classify.TypeMulticast || l.mode == classify.Source || l.mac == from ||
+			l.flags&(unix.IFF_PROMISC|unix.IFF_ALLMULTI) != 0 || l.promiscuity+l.allmulti > 0 {
+			continue
+		}
+		_, groups, err := at.rt.secondary(l.index)
+		if err != nil {
+			return err
+		}
+		if !slices.ContainsFunc(append(groups, l.brd), func(g classify.MAC) bool { return sameToFilter(g, to) }) {
+			t.leaked = true
+		}
+	}
+	return nil
+}
+
+// sameToFilter says that two groups end in the same four octets, which is all
+// that mc_hash looks at.
+func sameToFilter(a, b classify.MAC) bool {
+	x, y := a.Bytes(), b.Bytes()
+	return [4]byte(x[2:]) == [4]byte(y[2:])
+}
