@@ -101,14 +101,11 @@ func (m *machine) fromWire(frame []byte, out *Outcome) {
 	if m.refuse(out, refuses(m.parent.Carrier, m.cable, frame)) {
 		return
 	}
-	// __dev_forward_skb: the cable's other end is told that the frame was lost.
-	c := m.count(Port)
 	if !m.parent.Up {
-		c.RxDropped++
-		out.Answer = errno(syscall.ENOBUFS)
 		m.everybody(out, classify.ParentDown.Sentence())
 		return
 	}
+	c := m.count(Port)
 	if len(frame) > m.parent.MTU+headerLen+tagLen {
 		c.RxDropped++
 		out.Answer = errno(syscall.ENOBUFS)
