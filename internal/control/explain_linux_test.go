@@ -88,6 +88,16 @@ func TestExplain(t *testing.T) {
 		}
 	}
 
+	// What ip did a moment ago counts.
+	for range 20 {
+		b.must(b2.Down())
+		down, err1 := ask(control.ExplainRequest{From: "wire", Frame: hexFrame(all, stranger, 60)})
+		b.must(b2.Up())
+		up, err2 := ask(control.ExplainRequest{From: "wire", Frame: hexFrame(all, stranger, 60)})
+		if err := errors.Join(err1, err2); err != nil || down.Vmacs[1].Reason != classify.NotUp || up.Vmacs[1].Reason != classify.Delivered {
+			t.Fatalf("%v, down %v, up %v", err, down, up)
+		}
+	}
 	b.vmac(lab.Vmac{Name: "b3", NS: b.Parent.NS})
 	for _, tt := range []struct {
 		control.ExplainRequest
