@@ -10,6 +10,7 @@ import (
 func (a *app) commands() []*cobra.Command {
 	return []*cobra.Command{
 		demoCommand(),
+		labCommand(),
 		a.runCommand(),
 		a.daemonCommand(),
 		a.linkCommand(),

@@ -108,4 +108,3 @@ func (n *situation) setAddress(who string, mac classify.MAC) {
 		}
 	}
 }
-

@@ -50,9 +50,15 @@ func (n Needs) missing() error {
 	case NeedTUN:
 		return CheckTUN()
 	case NeedMacvlan:
-		if !HasMacvlan() {
-			return errors.New("this kernel has no macvlan to compare with")
-		}
+		return CheckMacvlan()
+	}
+	return nil
+}
+
+// CheckMacvlan says whether the kernel's own driver can be used.
+func CheckMacvlan() error {
+	if !HasMacvlan() {
+		return errors.New("this kernel has no macvlan to compare with")
 	}
 	return nil
 }

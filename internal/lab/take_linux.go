@@ -34,7 +34,7 @@ type take struct {
 	ingress string // what a rule drops that is received: "", "drop" or an address
 	egress  string
 	marks   marks
-	leaked  bool      // a filter let a group through that its vmac hasn't joined
+	leaked  bool     // a filter let a group through that its vmac hasn't joined
 	holders []func() // of namespaces that a process has to hold
 }
 

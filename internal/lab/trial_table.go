@@ -332,3 +332,10 @@ func (r *Report) WriteText(w io.Writer) error {
 	_, err := io.WriteString(w, b.String())
 	return err
 }
+
+// Lists says whether a row is excused by the deviation of that number.
+func (r *Report) Lists(number string) bool {
+	return slices.ContainsFunc(r.Steps, func(s ReportStep) bool {
+		return slices.ContainsFunc(s.Rows, func(row ReportRow) bool { return slices.Contains(row.Listed, number) })
+	})
+}
