@@ -237,8 +237,9 @@ func orBroadcast(m classify.MAC) classify.MAC {
 }
 
 func (m *machine) setUp(v *rules.Vmac, up bool) Answer {
+	// dev_set_rx_mode is called even if nothing changes (__dev_change_flags).
 	a := m.answer(m.apply(rules.SetUp{Vmac: v.ID, Up: up}))
-	if a.OK() && up && !v.Up {
+	if a.OK() && up {
 		m.extra[v.ID].remade()
 	}
 	return a

@@ -315,9 +315,12 @@ func (m *machine) decide(from int, frame []byte, typ classify.PacketType) *decis
 // admits reports whether a vmac has subscribed to a group, or to one with the
 // same last four octets, which no filter can tell apart.
 func admits(v *classify.Vmac, group classify.MAC) bool {
-	same := func(g classify.MAC) bool { return g>>16 == group>>16 }
+	same := func(g classify.MAC) bool { return alike(g, group) }
 	return v.Promisc || v.Allmulti || same(orBroadcast(v.Broadcast)) || slices.ContainsFunc(v.Groups, same)
 }
+
+// alike says that two groups share their last four octets.
+func alike(a, b classify.MAC) bool { return a>>16 == b>>16 }
 
 // unheard takes copies back for which a vmac's filter would have had to be made
 // again: its broadcast address has changed since.
@@ -325,7 +328,8 @@ func (m *machine) unheard(s *classify.Spec, list []classify.Copy, group classify
 	for i := range list {
 		c := &list[i]
 		v := m.port().Vmacs[c.Vmac]
-		if c.Path == classify.Flood && m.extra[v.ID].heard != 0 && group == v.Broadcast && !slices.Contains(s.Vmacs[c.Vmac].Groups, group) {
+		if c.Path == classify.Flood && m.extra[v.ID].heard != 0 && alike(group, v.Broadcast) && !v.Promisc && !v.Allmulti &&
+			!slices.ContainsFunc(s.Vmacs[c.Vmac].Groups, func(g classify.MAC) bool { return alike(g, group) }) {
 			*c = classify.Copy{Vmac: c.Vmac, Reason: classify.NotSubscribed}
 		}
 	}
