@@ -66,6 +66,16 @@ func TestCheckFails(t *testing.T) {
 			t.Errorf("%q: %q, want %q", c.bad, got, c.want)
 		}
 	}
+	// Handlers see the frame after the tag has been taken away.
+	bare := play(t, s)
+	for i := range bare.Outcomes[0].Gets {
+		if d := &bare.Outcomes[0].Gets[i]; d.Who == Stack {
+			d.Frame = untagged(d.Frame)
+		}
+	}
+	if d := Check(s, bare); d != nil {
+		t.Error(says(d))
+	}
 	for _, right := range []string{"  b1 b2 get broadcast stack-type other times 0..1", "  b1 b2 get broadcast stack-type other len 64"} {
 		lines := slices.Clone(good)
 		lines[0] = right

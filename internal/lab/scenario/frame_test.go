@@ -191,13 +191,13 @@ func TestFrames(t *testing.T) {
 
 func TestNames(t *testing.T) {
 	s, err := Parse("f", []byte("title x\nparent address 02:00:00:00:00:99\nname G 01:00:5e:00:00:09\nvmac a\nvmac p mode passthru\nvmac b\nvmac c address 2:0:0:0:0:7\nvmac d address c\n"+
-		"add e\nadd a mode vepa\nadd c\n"))
+		"add e\nadd a mode vepa\nadd c\nadd g\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for a, want := range map[Addr]string{
 		"parent": "02:00:00:00:00:99", "p": "02:00:00:00:00:99", "G": "01:00:5e:00:00:09", "a": "02:00:00:00:01:01", "b": "02:00:00:00:01:03",
-		"c": "02:00:00:00:00:07", "d": "02:00:00:00:00:07", "e": "02:00:00:00:01:06", "allhosts": "01:00:5e:00:00:01",
+		"c": "02:00:00:00:00:07", "d": "02:00:00:00:00:07", "e": "02:00:00:00:01:06", "g": "02:00:00:00:01:07", "allhosts": "01:00:5e:00:00:01",
 	} {
 		if m, err := s.MAC(a); err != nil || m.String() != want {
 			t.Errorf("%s is %v, %v, want %s", a, m, err, want)
