@@ -49,6 +49,9 @@ func TestTitles(t *testing.T) {
 		if len(s.Steps) == 0 {
 			t.Errorf("%s has no steps", s.File)
 		}
+		if s.Runs(scenario.Kernel) == (s.Recorded == "") {
+			t.Errorf("%s: recorded %q; on the kernel %v", s.File, s.Recorded, s.Runs(scenario.Kernel))
+		}
 		stated := false
 		for _, step := range s.Steps {
 			stated = stated || step.Stated
