@@ -2,7 +2,6 @@ package scenario
 
 import (
 	"encoding/hex"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,6 +11,9 @@ import (
 
 // optionWords follow the addresses of a send, in any order.
 var optionWords = []string{"len", "type", "vlan", "svlan", "tag", "payload", "times"}
+
+// maxTimes bounds how often a frame can be sent, or expected.
+const maxTimes = 1_000_000
 
 const sendWords = "len, type, vlan, svlan, tag, payload, times, or a frame's name"
 
@@ -101,9 +103,9 @@ func (p *parser) sendOption(s *Send, word string) {
 	case "payload":
 		s.Payload = p.hex()
 	case "times":
-		s.Times = int(p.number("a number from 1", math.MaxInt32))
+		s.Times = int(p.number("a number of 1 to 1000000", maxTimes))
 		if s.Times == 0 {
-			p.wrong("a number from 1")
+			p.wrong("a number of 1 to 1000000")
 		}
 	}
 }
@@ -254,7 +256,7 @@ func (p *parser) times(d *Delivery) {
 	if span && err == nil {
 		m, err = strconv.ParseUint(b, 10, 31)
 	}
-	if err != nil || m < n || m == 0 {
+	if err != nil || m < n || m == 0 || m > maxTimes {
 		p.wrong(want)
 	}
 	if m == n {
