@@ -31,6 +31,10 @@ func (m *machine) promiscuity() int {
 			n++
 		}
 	}
+	// Once below 0 the count stands at its roof, and no reference more is taken.
+	if m.promisc < 0 {
+		return m.promisc
+	}
 	return n
 }
 

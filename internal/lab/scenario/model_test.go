@@ -47,7 +47,8 @@ func TestModelControl(t *testing.T) {
 			"show parent\n parent shows promiscuity 2 allmulti 2\nset parent promisc off\nset b down\nshow parent\n parent shows promiscuity 0 allmulti 1\n",
 		"passthru's counts": "vmac p mode passthru allmulti promisc\nshow parent\n parent shows promiscuity 1 allmulti 0\nset p allmulti off\nset p allmulti on\nset p down\nshow parent\n parent shows promiscuity 0\nset p flag nopromisc\n" +
 			"set p flag null\nset p up\nset p flag nopromisc\nshow parent\n parent shows promiscuity 0\n",
-		"queue": "vmac a bcqueuelen 3\nvmac b bcqueuelen 7 bclim -2 down\nshow a\n a shows bcqueuelen 3 usedbcqueuelen 7 bclim -2 carrier on\nshow b\n b shows carrier off\n",
+		"one reference too few": "vmac p mode passthru down\nset p flag nopromisc\nshow parent\n parent shows promiscuity 4294967295\ndelete p\nadd a join SUB\nshow parent\n parent shows promiscuity 4294967295\n",
+		"queue":                 "vmac a bcqueuelen 3\nvmac b bcqueuelen 7 bclim -2 down\nshow a\n a shows bcqueuelen 3 usedbcqueuelen 7 bclim -2 carrier on\nshow b\n b shows carrier off\n",
 	} {
 		t.Run(name, func(t *testing.T) { holds(t, src) })
 	}
