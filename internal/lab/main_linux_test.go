@@ -19,5 +19,8 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "reexec-child" {
 		os.Exit(reexecChild(os.Args[2:]))
 	}
+	if len(os.Args) > 1 && os.Args[1] == "play-child" {
+		os.Exit(playChild(os.Args[2]))
+	}
 	os.Exit(m.Run())
 }

@@ -55,6 +55,9 @@ func (t *take) settle(s *sending) (scenario.Outcome, error) {
 		}
 		o, agree := t.observe(s)
 		late := time.Now().After(end)
+		if err := t.ctx.Err(); err != nil {
+			return o, err
+		}
 		if pending != "" && late {
 			return o, fmt.Errorf("the ledger doesn't come out even: %s", pending)
 		}
@@ -63,7 +66,7 @@ func (t *take) settle(s *sending) (scenario.Outcome, error) {
 			for _, s := range t.spaces {
 				s.reset()
 			}
-			return o, t.ctx.Err()
+			return o, nil
 		}
 		time.Sleep(200 * time.Microsecond)
 	}

@@ -32,7 +32,6 @@ type take struct {
 	links   map[string]*link          // vmacs and parent as they are now
 	base    map[string]scenario.Counters
 	ingress string // what a rule drops that is received: "", "drop" or an address
-	egress  string
 	marks   marks
 	leaked  bool     // a filter let a group through that its vmac hasn't joined
 	holders []func() // of namespaces that a process has to hold
@@ -159,6 +158,9 @@ func (t *take) send(send *scenario.Send, frame []byte) scenario.Answer {
 	at, index := t.sender(send.From)
 	var answer scenario.Answer
 	for range max(1, send.Times) {
+		if t.ctx.Err() != nil {
+			return answer
+		}
 		if err := at.send(index, frame); err != nil && answer.OK() {
 			answer = answerOf(err)
 		}
