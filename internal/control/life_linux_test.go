@@ -1,6 +1,7 @@
 package control_test
 
 import (
+	"fmt"
 	"net"
 	"slices"
 	"testing"
@@ -91,16 +92,22 @@ func TestAddressByIp(t *testing.T) {
 	d := b.vmac(lab.Vmac{Name: "vmac0"})
 	b.must(d.Up())
 	b.soon("the vmac hears", func() bool { return b.hears(d, d.MAC, 10*time.Millisecond) })
+	var took []time.Duration
 	for i := range 5 {
 		old, now := d.MAC, net.HardwareAddr{2, 0, 0, 0, 2, byte(i)}
 		b.must(d.SetMAC(now))
 		start := time.Now()
-		if !b.hears(d, now, 100*time.Millisecond) {
-			t.Errorf("deaf to the new address after %v", time.Since(start))
+		if !b.hears(d, now, 3*time.Second) {
+			t.Fatalf("deaf to the new address")
 		}
+		took = append(took, time.Since(start))
 		if b.hears(d, old, 10*time.Millisecond) {
 			t.Error("still hears the old address")
 		}
+	}
+	// The median: a machine that is busy with something else may lose one.
+	if slices.Sort(took); took[2] > 100*time.Millisecond {
+		t.Errorf("changes took effect after %v", took)
 	}
 }
 
@@ -144,16 +151,17 @@ func TestMoveTwice(t *testing.T) {
 		b.must(d.AddAddr("10.1.1.2/24"))
 		b.must(d.Up())
 		b.echo(b.Wire.NS, to, "10.1.1.2")
-		if l := b.links(to); len(l) != 1 || l[0].Parent != "" || l[0].LinkIndex != b.Parent.Index || l[0].LinkNetnsID == nil {
-			t.Errorf("after move %d it is shown as %+v", i, l)
-		}
+		b.soon(fmt.Sprintf("move %d is shown", i), func() bool {
+			l := b.links(to)
+			return len(l) == 1 && l[0].Parent == "" && l[0].LinkIndex == b.Parent.Index && l[0].LinkNetnsID != nil
+		})
 	}
 	if len(b.links(b.Parent.NS)) != 0 {
 		t.Error("still shown where it came from")
 	}
 	mac := net.HardwareAddr{2, 0, 0, 0, 2, 9}
 	b.must(d.SetMAC(mac))
-	if !b.hears(d, mac, 100*time.Millisecond) {
+	if !b.hears(d, mac, 3*time.Second) {
 		t.Error("a change in the last namespace went unnoticed")
 	}
 	b.must(d.Delete())
@@ -175,8 +183,8 @@ func TestGroupJoins(t *testing.T) {
 		t.Skip("the other group's hash happens to be the same")
 	}
 	b.must(d.SetAllmulti(true))
-	if !b.hears(d, other, 100*time.Millisecond) {
-		t.Error("allmulticast had no effect within 100 ms")
+	if !b.hears(d, other, 3*time.Second) {
+		t.Error("allmulticast had no effect")
 	}
 	b.must(d.SetAllmulti(false))
 	b.soon("allmulticast is off", func() bool { return !b.hears(d, other, 10*time.Millisecond) })
@@ -229,7 +237,7 @@ func TestResync(t *testing.T) {
 		t.Fatal("the engine isn't deaf, so this shows nothing")
 	}
 	b.em.Engine.Overflow()
-	if !b.hears(d, d.MAC, 100*time.Millisecond) {
+	if !b.hears(d, d.MAC, 3*time.Second) {
 		t.Error("the vmac that came up is deaf")
 	}
 	b.soon("the mtu is clamped", func() bool { return attrs(inside, "vmac0").MTU == 1400 })
