@@ -205,7 +205,7 @@ var allAnswers = []string{
 	"set vmac mtu EINVAL", `set vmac mtu EINVAL "mtu less than device minimum"`, `set vmac mtu EINVAL "mtu greater than device maximum"`,
 	"delete vmac ENODEV",
 	"set vmac macaddr add, set vmac mode EINVAL", "set vmac macaddr add, set vmac mode EADDRNOTAVAIL",
-	"set vmac bcqueuelen, set vmac mode EINVAL", "set vmac bcqueuelen, set vmac flag EINVAL",
+	"set vmac bcqueuelen, set vmac mode EINVAL", "set vmac bcqueuelen, set vmac flag EINVAL", "set vmac bcqueuelen, set vmac macaddr flush EINVAL",
 	"set vmac bclim, set vmac bcqueuelen, set vmac flag, set vmac macaddr add, set vmac mode EINVAL",
 }
 
