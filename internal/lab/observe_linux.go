@@ -16,8 +16,8 @@ import (
 func (t *take) observe(s *sending) (o scenario.Outcome, agree bool) {
 	heard := map[string]uint64{} // frames that came in, marks included
 	marked := map[string]uint64{}
-	taken := map[*Seen]bool{} // by protocol handlers, and matched with what a tap saw
 	for _, at := range t.spaces {
+		handled := handledIn(at)
 		for _, seen := range at.tap.Seen {
 			who := t.devices[at][seen.Index]
 			own := seen.Type == classify.TypeOutgoing && who != scenario.Port
@@ -35,7 +35,7 @@ func (t *take) observe(s *sending) (o scenario.Outcome, agree bool) {
 			if who == scenario.Port {
 				d.Who = scenario.Tap
 			} else if who != scenario.Wire {
-				d.StackType = stackType(at, seen, taken)
+				d.StackType = handled.next(&seen)
 			}
 			o.Gets = append(o.Gets, d)
 		}
@@ -86,20 +86,34 @@ func (t *take) noise(s *Seen) bool {
 	return len(s.Bytes) >= 14 && binary.BigEndian.Uint16(s.Bytes[12:]) == 0x86dd && !t.frames[string(s.Frame())]
 }
 
-// stackType is what protocol handlers saw of the frame that a vmac's tap saw.
-func stackType(at *space, seen Seen, taken map[*Seen]bool) *classify.PacketType {
+// handled is what protocol handlers in a namespace saw, by device and content
+// without tags: the types, in order.
+type handled map[string][]classify.PacketType
+
+func handledIn(at *space) handled {
+	h := handled{}
 	for _, p := range at.stacks {
 		for i := range p.Seen {
-			h := &p.Seen[i]
-			if h.Index != seen.Index || taken[h] || !bytes.Equal(untag(h.Bytes), untag(seen.Bytes)) {
-				continue
-			}
-			taken[h] = true
-			typ := h.Type
-			return &typ
+			k := handledKey(&p.Seen[i])
+			h[k] = append(h[k], p.Seen[i].Type)
 		}
 	}
-	return nil
+	return h
+}
+
+func handledKey(s *Seen) string {
+	return string(untag(s.Bytes)) + string(rune(s.Index))
+}
+
+// next is as what handlers saw the frame that a tap saw; nil if they did not.
+func (h handled) next(s *Seen) *classify.PacketType {
+	k := handledKey(s)
+	if len(h[k]) == 0 {
+		return nil
+	}
+	typ := h[k][0]
+	h[k] = h[k][1:]
+	return &typ
 }
 
 // untag returns the frame without any tag.

@@ -157,9 +157,17 @@ func (t *take) step(i int) (scenario.Outcome, error) {
 func (t *take) send(send *scenario.Send, frame []byte) scenario.Answer {
 	at, index := t.sender(send.From)
 	var answer scenario.Answer
-	for range max(1, send.Times) {
-		if t.ctx.Err() != nil {
-			return answer
+	for n := range max(1, send.Times) {
+		if n%512 == 511 {
+			// The sockets that listen have room for some thousands.
+			for _, s := range t.spaces {
+				if err := s.read(); err != nil {
+					return scenario.Answer{Errno: "EIO", Text: err.Error()}
+				}
+			}
+			if t.ctx.Err() != nil {
+				return answer
+			}
 		}
 		if err := at.send(index, frame); err != nil && answer.OK() {
 			answer = answerOf(err)
