@@ -55,6 +55,17 @@ type Device struct {
 // left behind.
 func Create(c Config) (*Device, error) { return create(c) }
 
+// Unfinished lists the devices, by index, of the network namespace of the
+// calling thread that a Create has not given their name yet. Create takes
+// milliseconds; what is there for longer was left by a process that was killed
+// within it.
+func Unfinished() (map[int]string, error) { return unfinished() }
+
+// RemoveUnfinished deletes those of seen that still are as Unfinished found them
+// and that no process holds. It works in the network namespace of the calling
+// thread; seen should be a second old, so that nobody's Create fails.
+func RemoveUnfinished(seen map[int]string) error { return removeUnfinished(seen) }
+
 // Probe reports why Create would fail for want of /dev/net/tun or of
 // permission in the network namespace of the calling thread, in a line that
 // says what to do about it.

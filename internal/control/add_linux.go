@@ -3,6 +3,7 @@ package control
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -26,7 +27,7 @@ func (q *request) add() *Refusal {
 	if q.ToNetns != nil {
 		ns, err := OpenNamespace(*q.ToNetns)
 		if err != nil {
-			return refusalOf(err, fmt.Sprintf("netns %s: %v", *q.ToNetns, err))
+			return refusalOf(err, err.Error())
 		}
 		defer ns.Close()
 		target = ns
@@ -48,7 +49,16 @@ func (q *request) add() *Refusal {
 		defer c.close()
 		there = c
 	}
-	in.Taken = func(name string) bool { _, err := there.byName(name); return err == nil }
+	in.Taken = func(name string) bool {
+		dev, err := there.byName(name)
+		if err != nil {
+			return false
+		}
+		if d := e.dying[place{target.inode, dev.index}]; d != nil {
+			q.blocker = d.finished
+		}
+		return true
+	}
 
 	lower, r := q.lower(&in)
 	if r != nil {
@@ -109,6 +119,9 @@ func (q *request) lower(in *rules.NewLink) (*netdev, *Refusal) {
 		}
 		return nil, &Refusal{Errno: int(unix.ENODEV), Device: q.Parent}
 	}
+	if e.dying[at] != nil {
+		return nil, &Refusal{Errno: int(unix.ENODEV), Device: q.Parent}
+	}
 	id := e.parents[at]
 	if p := e.ports[id]; p != nil {
 		e.lookParent(p)
@@ -125,13 +138,29 @@ func (q *request) lower(in *rules.NewLink) (*netdev, *Refusal) {
 // settle looks at what the new vmac may be refused for: a name, an address, or
 // that the port has vmacs at all.
 func (q *request) settle(in rules.NewLink) {
+	e := q.e
 	passthru := q.Data != nil && q.Data.Mode != nil && *q.Data.Mode == uint32(classify.Passthru)
-	for _, p := range q.e.state.Ports() {
+	for _, p := range e.state.Ports() {
 		parent := in.Link != nil && in.Link.ID == p.Parent.ID
-		q.e.settle(p.Parent.ID, func(v *rules.Vmac) bool {
-			return v.Name == in.Name && v.Netns == in.Netns ||
-				parent && (passthru || p.Passthru || v.Up && sameMAC(v.MAC, in.Address))
+		named := func(v *rules.Vmac) bool { return v.Name == in.Name && v.Netns == in.Netns }
+		e.settle(p.Parent.ID, func(v *rules.Vmac) bool {
+			return named(v) || parent && (passthru || p.Passthru || v.Up && sameMAC(v.MAC, in.Address))
 		})
+		if i := slices.IndexFunc(p.Vmacs, named); i >= 0 {
+			q.settleParent(p.Parent.ID, p.Vmacs[i].ID)
+		}
+	}
+}
+
+// settleParent asks whether the parent of a vmac that has the name asked for is
+// gone: then the name will be free.
+func (q *request) settleParent(id rules.ParentID, v rules.VmacID) {
+	e := q.e
+	if p := e.ports[id]; p != nil {
+		e.lookParent(p)
+		if d := e.devices[v]; d != nil && !p.left.IsZero() {
+			q.blocker = d.finished
+		}
 	}
 }
 
@@ -226,6 +255,9 @@ func (q *request) create(state rules.State, id rules.VmacID, lower *netdev, targ
 	}
 	e.apply(seen)
 	p.changed()
+	if fresh {
+		e.sweep(p)
+	}
 	return d, nil
 }
 

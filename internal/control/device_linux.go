@@ -83,6 +83,32 @@ func (e *Engine) createTap(v *rules.Vmac, parent Namespace, ns Namespace, alias 
 	return t, nil
 }
 
+// sweepAfter is how old a device without a name has to be.
+const sweepAfter = time.Second
+
+// sweep deletes what a daemon that was killed while it made a device has left in
+// a parent's namespace. The caller holds the lock.
+func (e *Engine) sweep(p *port) {
+	var seen map[int]string
+	err := p.ns.Do(func() (err error) { seen, err = tap.Unfinished(); return err })
+	if err == nil && len(seen) == 0 {
+		return
+	}
+	time.AfterFunc(sweepAfter, func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		if e.closing || e.ports[p.id] != p {
+			return
+		}
+		if err == nil {
+			err = p.ns.Do(func() error { return tap.RemoveUnfinished(seen) })
+		}
+		if err != nil {
+			e.log.Warn("remove what an earlier daemon has left", "parent", p.name, "err", err)
+		}
+	})
+}
+
 // visit calls fn with a conn in the namespace where the device is now, and with
 // the device. An error that is gone() means that it exists no more.
 func (d *device) visit(fn func(ns Namespace, c *conn, dev *netdev) error) error {
@@ -141,6 +167,7 @@ func (e *Engine) detach(d *device) {
 		delete(e.vmacs, d.at)
 	}
 	e.leaving = append(e.leaving, d)
+	e.dying[d.at] = d
 }
 
 // bury has the devices that were detached deleted when no data thread uses them
@@ -172,6 +199,9 @@ func (e *Engine) bury() {
 		defer e.mu.Unlock()
 		for _, d := range list {
 			p.account.close(d)
+			if e.dying[d.at] == d {
+				delete(e.dying, d.at)
+			}
 			close(d.finished)
 		}
 	})

@@ -56,7 +56,8 @@ type Engine struct {
 	devices    map[rules.VmacID]*device
 	parents    map[place]rules.ParentID
 	vmacs      map[place]rules.VmacID
-	leaving    []*device // decided by the rules, not yet deleted
+	leaving    []*device         // decided by the rules, not yet deleted
+	dying      map[place]*device // being deleted
 	lastParent rules.ParentID
 	pollNext   uint64 // inode of the namespace that is polled next
 	published  *sync.Cond
@@ -73,6 +74,7 @@ func NewEngine(o EngineOptions) *Engine {
 		running: make(chan struct{}), ended: make(chan struct{}), kick: make(chan struct{}, 1),
 		ports: map[rules.ParentID]*port{}, devices: map[rules.VmacID]*device{},
 		parents: map[place]rules.ParentID{}, vmacs: map[place]rules.VmacID{},
+		dying: map[place]*device{},
 	}
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)

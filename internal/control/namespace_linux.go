@@ -20,21 +20,39 @@ type Namespace struct {
 func CurrentNamespace() (Namespace, error) { return OpenNamespace("/proc/thread-self/ns/net") }
 
 // OpenNamespace opens a network namespace by the path of its file, such as
-// /run/netns/NAME or /proc/PID/ns/net.
+// /run/netns/NAME or /proc/PID/ns/net. What is no namespace is not opened, and
+// the error is EINVAL: to open a FIFO is to wait for its other end.
 func OpenNamespace(path string) (Namespace, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return Namespace{}, err
+	fail := func(err error) (Namespace, error) {
+		return Namespace{}, &os.PathError{Op: "open namespace", Path: path, Err: err}
 	}
-	return namespaceOf(f)
+	at, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fail(err)
+	}
+	defer unix.Close(at)
+	var fs unix.Statfs_t
+	if err := unix.Fstatfs(at, &fs); err != nil {
+		return fail(err)
+	}
+	if fs.Type != unix.NSFS_MAGIC {
+		return fail(errNoNamespace)
+	}
+	fd, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d", at), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fail(err)
+	}
+	return namespaceOf(os.NewFile(uintptr(fd), path))
 }
+
+var errNoNamespace = fmt.Errorf("not a network namespace: %w", unix.EINVAL)
 
 // namespaceOf takes over f, whatever it returns.
 func namespaceOf(f *os.File) (Namespace, error) {
 	kind, err := unix.IoctlRetInt(int(f.Fd()), unix.NS_GET_NSTYPE)
 	if err != nil || kind != unix.CLONE_NEWNET {
 		f.Close()
-		return Namespace{}, fmt.Errorf("open namespace %s: not a network namespace", f.Name())
+		return Namespace{}, &os.PathError{Op: "open namespace", Path: f.Name(), Err: errNoNamespace}
 	}
 	var st unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil {

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -21,13 +22,40 @@ import (
 // left half done. On success the answer shows the device as it is then, but for
 // a delete.
 func (e *Engine) Link(ctx context.Context, r LinkRequest, ns Namespace) (LinkAnswer, *Refusal) {
+	for _, name := range []string{r.Name, r.Parent, deref(r.NewName)} {
+		if strings.Contains(name, "\x00") {
+			return LinkAnswer{}, refuse(unix.EINVAL, fmt.Sprintf("%q has a zero byte", name))
+		}
+	}
+	for end := time.Now().Add(nameTime); ; {
+		answer, refusal, blocker := e.link(ctx, r, ns)
+		if refusal == nil || blocker == nil || time.Now().After(end) {
+			return answer, refusal
+		}
+		select {
+		case <-blocker:
+		case <-time.After(2 * lastWords):
+		case <-ctx.Done():
+			return answer, refusal
+		}
+	}
+}
+
+// nameTime is how long an add waits for a name that a device has which is on its
+// way out.
+const nameTime = 5 * time.Second
+
+// link executes a request once. A blocker says that it was refused for a name
+// that will be free: the kernel deletes within the request, or the event, that
+// asks for it, and nobody sees a device half deleted.
+func (e *Engine) link(ctx context.Context, r LinkRequest, ns Namespace) (_ LinkAnswer, _ *Refusal, blocker <-chan struct{}) {
 	if err := e.lock(ctx); err != nil {
-		return LinkAnswer{}, &Refusal{Errno: int(unix.ESHUTDOWN), Hint: err.Error()}
+		return LinkAnswer{}, &Refusal{Errno: int(unix.ESHUTDOWN), Hint: err.Error()}, nil
 	}
 	c, err := ns.dial()
 	if err != nil {
 		e.mu.Unlock()
-		return LinkAnswer{}, refusalOf(err, "")
+		return LinkAnswer{}, refusalOf(err, ""), nil
 	}
 	defer c.close()
 	q := &request{LinkRequest: r, e: e, ns: ns, conn: c}
@@ -53,8 +81,18 @@ func (e *Engine) Link(ctx context.Context, r LinkRequest, ns Namespace) (LinkAns
 		case <-ctx.Done():
 		}
 	}
-	return answer, refusal
+	if refusal != nil {
+		switch unix.Errno(refusal.Errno) {
+		case unix.EEXIST:
+			blocker = q.blocker
+		case unix.EBADFD: // what a TAP's descriptor says when somebody has deleted it
+			refusal = deletedMeanwhile()
+		}
+	}
+	return answer, refusal, blocker
 }
+
+func deletedMeanwhile() *Refusal { return refuse(unix.ENODEV, "the device was deleted meanwhile") }
 
 // request is one request being executed, under the engine's lock.
 type request struct {
@@ -64,6 +102,16 @@ type request struct {
 	conn *conn // in ns
 	made *device
 	wait []<-chan struct{} // to be waited for without the lock
+	// blocker is closed when a device that has the name asked for has been
+	// deleted, if that is under way.
+	blocker <-chan struct{}
+}
+
+func deref(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
 }
 
 func refuse(errno syscall.Errno, hint string) *Refusal {
@@ -97,6 +145,10 @@ func (q *request) find() (*device, *Refusal) {
 			}
 		}
 		d = q.e.devices[q.e.vmacs[at]]
+	}
+	if dying := q.e.dying[at]; d == nil && dying != nil {
+		q.wait = append(q.wait, dying.finished)
+		return nil, &Refusal{Errno: int(unix.ENODEV), Device: q.Name}
 	}
 	if d == nil {
 		return nil, refuse(unix.EOPNOTSUPP, q.Name+" is no vmac of this process; use ip for it")
@@ -139,7 +191,7 @@ func (q *request) answer() (LinkAnswer, *Refusal) {
 		q.e.await(q.e.ports[d.parent])
 	}
 	if q.e.devices[d.id] != d {
-		return LinkAnswer{}, refuse(unix.ENODEV, "the device was deleted meanwhile")
+		return LinkAnswer{}, deletedMeanwhile()
 	}
 	l, err := q.e.show(d)
 	if err != nil {

@@ -1,6 +1,7 @@
 package control_test
 
 import (
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +17,8 @@ import (
 func TestRefusalsLeaveNothing(t *testing.T) {
 	b := newBed(t)
 	ns := b.Parent.NS
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	b.must(unix.Mkfifo(fifo, 0o600))
 	base := control.LinkRequest{Op: "add", Name: "x", Kind: "macvlan", Parent: "va"}
 	with := func(change func(*control.LinkRequest)) control.LinkRequest {
 		r := base
@@ -31,7 +34,11 @@ func TestRefusalsLeaveNothing(t *testing.T) {
 		{"no such parent", with(func(r *control.LinkRequest) { r.Parent = "nope" }), unix.ENODEV, "parent"},
 		{"macvtap", with(func(r *control.LinkRequest) { r.Kind = "macvtap" }), unix.EOPNOTSUPP, "macvlan"},
 		{"no such namespace", with(func(r *control.LinkRequest) { r.ToNetns = ptr("/run/netns/nope") }), unix.ENOENT, "nope"},
-		{"no namespace", with(func(r *control.LinkRequest) { r.ToNetns = ptr("/dev/null") }), unix.EIO, "not a network namespace"},
+		{"no namespace", with(func(r *control.LinkRequest) { r.ToNetns = ptr("/dev/null") }), unix.EINVAL, "not a network namespace"},
+		{"a FIFO, which nobody may wait for", with(func(r *control.LinkRequest) { r.ToNetns = ptr(fifo) }), unix.EINVAL, "not a network namespace"},
+		{"another kind of namespace", with(func(r *control.LinkRequest) { r.ToNetns = ptr("/proc/self/ns/mnt") }), unix.EINVAL, "not a network namespace"},
+		{"a zero byte in the name", with(func(r *control.LinkRequest) { r.Name = "x\x00y" }), unix.EINVAL, "zero byte"},
+		{"a zero byte in the parent's", with(func(r *control.LinkRequest) { r.Parent = "va\x00y" }), unix.EINVAL, "zero byte"},
 		{"garbage address", with(func(r *control.LinkRequest) { r.Address = ptr("zz:00") }), unix.EINVAL, "hardware address"},
 		{"up with the parent's address", with(func(r *control.LinkRequest) { r.Address = ptr("02:00:00:00:00:0a"); r.Up = ptr(true) }), unix.EADDRINUSE, "the parent va"},
 		{"name of a device", with(func(r *control.LinkRequest) { r.Name = "va" }), unix.EEXIST, "va exists"},

@@ -2,7 +2,6 @@ package control
 
 import (
 	"errors"
-	"fmt"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -35,6 +34,10 @@ func (q *request) set() *Refusal {
 		answer := e.apply(rules.ChangeLink{Vmac: d.id, Kind: kind, Address: addr, Data: data})
 		e.setAlias(d)
 		if !answer.OK() {
+			// What came before the attribute that is refused counts from now on.
+			if p := e.ports[d.parent]; p != nil {
+				e.await(p)
+			}
 			return refusal(answer)
 		}
 	}
@@ -109,7 +112,7 @@ func (e *Engine) restore(before rules.State, d *device) {
 func (q *request) move(d *device, name *string) *Refusal {
 	ns, err := OpenNamespace(*q.ToNetns)
 	if err != nil {
-		return refusalOf(err, fmt.Sprintf("netns %s: %v", *q.ToNetns, err))
+		return refusalOf(err, err.Error())
 	}
 	defer ns.Close()
 	attrs := []*nl.RtAttr{nl.NewRtAttr(unix.IFLA_NET_NS_FD, nl.Uint32Attr(uint32(ns.FD())))}
@@ -121,7 +124,7 @@ func (q *request) move(d *device, name *string) *Refusal {
 	}
 	q.e.lookVmac(d)
 	if q.e.devices[d.id] != d {
-		return refuse(unix.ENODEV, "the device was deleted meanwhile")
+		return deletedMeanwhile()
 	}
 	return nil
 }
