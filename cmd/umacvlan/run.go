@@ -67,6 +67,9 @@ func parseRun(parent string, args []string, r resolver) ([]control.LinkRequest, 
 	var requests []control.LinkRequest
 	for len(args) > 0 {
 		name := args[0]
+		if strings.HasPrefix(name, "-") {
+			return nil, malformed(`Error: "%s" stands where the name of a device belongs; options stand before the first name`, name)
+		}
 		if _, keyword := runKeywords[name]; keyword || !checkIfname(name) {
 			return nil, malformed(`Error: "%s" stands where the name of a device belongs`, name)
 		}

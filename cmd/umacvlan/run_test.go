@@ -43,6 +43,7 @@ func TestRunErrors(t *testing.T) {
 		{line: "run --parent nosuchdevice v", code: 1, stderr: `Cannot find device "nosuchdevice"`},
 		{line: "run --parent lo mode bridge", code: 255, stderr: `Error: "mode" stands where the name of a device belongs`},
 		{line: "run --parent lo v mode bridge toolongforadevice", code: 255, stderr: `Error: "toolongforadevice" stands where the name of a device belongs`},
+		{line: "run --parent lo v mode bridge --json", code: 255, stderr: `Error: "--json" stands where the name of a device belongs; options stand before the first name`},
 		{line: "run --parent lo v mode", code: 255, stderr: `Command line is not complete. Try option "help"`},
 		{line: "run --parent lo v macaddr", code: 255, stderr: `Command line is not complete. Try option "help"`},
 		{line: "run --parent lo v mode x", code: 1, stderr: `Error: argument of "mode" must be "private", "vepa", "bridge", "passthru" or "source", not "x"`},
