@@ -11,16 +11,16 @@ import (
 	"github.com/umacvlan/umacvlan/internal/lab"
 )
 
-// block returns the first fenced block of the README in the given language.
-func block(t *testing.T, language string) []string {
+// block returns the first fenced block of a document in the given language.
+func block(t *testing.T, file, language string) []string {
 	t.Helper()
-	readme, err := os.ReadFile("../../README.md")
+	readme, err := os.ReadFile("../../" + file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, rest, ok := strings.Cut(string(readme), "\n```"+language+"\n")
 	if !ok {
-		t.Fatalf("the README has no %s block", language)
+		t.Fatalf("%s has no %s block", file, language)
 	}
 	text, _, _ := strings.Cut(rest, "\n```")
 	return strings.Split(text, "\n")
@@ -91,7 +91,7 @@ func TestReadmeSession(t *testing.T) {
 		}
 	}
 	commands := 0
-	for _, line := range block(t, "console") {
+	for _, line := range block(t, "README.md", "console") {
 		name, command, ok := strings.Cut(line, "# ")
 		ns := machine[name]
 		if !ok || ns == nil {
@@ -115,5 +115,32 @@ func TestReadmeSession(t *testing.T) {
 	check()
 	if commands < 10 {
 		t.Errorf("%d commands in the README's session", commands)
+	}
+}
+
+// TestLabSession runs the experiment of docs/lab.md and reads the same answer.
+func TestLabSession(t *testing.T) {
+	lab.Need(t, lab.NeedNS, lab.NeedTUN, lab.NeedMacvlan)
+	file := filepath.Join(t.TempDir(), "first.scenario")
+	if err := os.WriteFile(file, []byte(strings.Join(block(t, "docs/lab.md", "scenario"), "\n")+"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(self, "lab", "run", file)
+	cmd.Env = append(os.Environ(), asCommand+"=1", "GORACE=atexit_sleep_ms=0")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Error(err)
+	}
+	want := block(t, "docs/lab.md", "console")[1:]
+	got := strings.Split(strings.TrimRight(string(out), "\n"), "\n")
+	for i := range got {
+		got[i] = strings.TrimRight(got[i], " ")
+	}
+	if w, g := strings.Join(want, "\n"), strings.Join(got, "\n"); w != g {
+		t.Errorf("printed:\n%s\ndocs/lab.md says:\n%s", g, w)
 	}
 }
