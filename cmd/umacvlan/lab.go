@@ -26,7 +26,7 @@ func labCommand() *cobra.Command {
 			"leaves nothing behind.",
 		Example: "  umacvlan lab new first.scenario\n  umacvlan lab run first.scenario",
 	}
-	cmd.AddCommand(labRunCommand(), labRecordCommand(), labNewCommand(), labMatrixCommand())
+	cmd.AddCommand(labRunCommand(), labRecordCommand(), labNewCommand(), labMatrixCommand(), labFuzzCommand())
 	return cmd
 }
 

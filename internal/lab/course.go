@@ -22,8 +22,9 @@ type situation struct {
 }
 
 type vmacState struct {
-	mac  classify.MAC
-	mode classify.Mode
+	mac       classify.MAC
+	mode      classify.Mode
+	broadcast classify.MAC
 }
 
 // newCourse follows the control actions that ref was answered with success.
@@ -53,7 +54,11 @@ func (n *situation) add(s *scenario.Scenario, v *scenario.Vmac) {
 	if mode == classify.Passthru {
 		mac = n.parent
 	}
-	n.vmacs[v.Name] = vmacState{mac, mode}
+	broadcast := classify.Broadcast
+	if m, err := s.MAC(v.Broadcast); err == nil {
+		broadcast = m
+	}
+	n.vmacs[v.Name] = vmacState{mac, mode, broadcast}
 }
 
 func (n *situation) apply(s *scenario.Scenario, c *scenario.Control, a scenario.Answer) {
@@ -77,6 +82,11 @@ func (n *situation) apply(s *scenario.Scenario, c *scenario.Control, a scenario.
 		n.ingress = c.Value
 		if mac, err := s.MAC(scenario.Addr(c.Value)); err == nil && c.Value != "drop" && c.Value != "pass" {
 			n.ingress = mac.String()
+		}
+	case c.Attr == scenario.AttrBroadcast && exists:
+		if mac, err := s.MAC(scenario.Addr(c.Value)); err == nil {
+			v.broadcast = mac
+			n.vmacs[c.Who] = v
 		}
 	case c.Attr == scenario.AttrAddress:
 		mac, err := s.Octets(scenario.Addr(c.Value))

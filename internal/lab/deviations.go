@@ -48,7 +48,7 @@ func stackKeeps(c *course, step int, o *scenario.Outcome, report func(who, kind,
 			continue
 		}
 		d.Who = scenario.Stack
-		if vid(d.Frame) != 0 {
+		if foreign(d.Frame) {
 			d.Type = classify.TypeOther
 		}
 		rest = append(rest, d)
@@ -59,21 +59,32 @@ func stackKeeps(c *course, step int, o *scenario.Outcome, report func(who, kind,
 	}
 }
 
-// typesOfTap: a TAP types frames by its own address; no HOST is forced on a
-// passthru vmac, or taken over from the parent in source mode.
+// typesOfTap: a TAP types frames by its own addresses; no HOST is forced on a
+// passthru vmac, and the parent's type is not taken over in source mode.
 func typesOfTap(c *course, step int, o *scenario.Outcome, report func(who, kind, what string)) {
 	for i := range o.Gets {
 		d := &o.Gets[i]
 		v, is := c.at[step].vmacs[d.Who]
-		if !is || d.Type != classify.TypeHost || len(d.Frame) < 6 || classify.MACFrom(d.Frame) == v.mac {
+		if !is || len(d.Frame) < 6 {
 			continue
 		}
-		other := classify.TypeOther
-		d.Type = other
-		if d.StackType != nil {
-			d.StackType = &other
+		typ := d.Type
+		switch dst := classify.MACFrom(d.Frame); {
+		case d.Type == classify.TypeHost && dst != v.mac:
+			typ = classify.TypeOther
+		case v.mode == classify.Source && dst.IsGroup() && dst == v.broadcast:
+			typ = classify.TypeBroadcast
+		case v.mode == classify.Source && dst.IsGroup():
+			typ = classify.TypeMulticast
 		}
-		report(d.Who, scenario.KindType, "gets other, kernel host")
+		if typ == d.Type {
+			continue
+		}
+		if d.StackType != nil && *d.StackType == d.Type {
+			d.StackType = &typ
+		}
+		report(d.Who, scenario.KindType, fmt.Sprintf("gets %v, kernel %v", typ, d.Type))
+		d.Type = typ
 	}
 }
 
@@ -164,13 +175,16 @@ func times(list []scenario.Delivery, who string) (n int) {
 	return n
 }
 
-// vid is the outermost tag's.
-func vid(frame []byte) uint16 {
-	if len(frame) < 16 {
-		return 0
+// foreign says that handlers see the frame as somebody else's: the first tag that
+// is more than a priority is of a VLAN that nobody is in.
+func foreign(frame []byte) bool {
+	for ; len(frame) >= 18; frame = frame[4:] {
+		if t := binary.BigEndian.Uint16(frame[12:]); t != 0x8100 && t != 0x88a8 {
+			break
+		}
+		if binary.BigEndian.Uint16(frame[14:])&0xfff != 0 {
+			return true
+		}
 	}
-	if t := binary.BigEndian.Uint16(frame[12:]); t != 0x8100 && t != 0x88a8 {
-		return 0
-	}
-	return binary.BigEndian.Uint16(frame[14:]) & 0xfff
+	return false
 }

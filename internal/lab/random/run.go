@@ -1,0 +1,305 @@
+package random
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/umacvlan/umacvlan/classify"
+	"github.com/umacvlan/umacvlan/internal/lab/scenario"
+)
+
+// Options of a Run.
+type Options struct {
+	Seed   uint64
+	First  uint64        // number of the first scenario
+	For    time.Duration // stop beginning scenarios then; 0: never
+	Frames int           // or when so many frames have been compared; 0: never
+	// Scenarios is how many to play at most; 0: no bound.
+	Scenarios int
+	Size      Size // of each scenario
+
+	// Shrink is how long a difference may be made smaller; 0: not at all.
+	Shrink time.Duration
+	// Compare compares what two ways observed, and gives differences that are
+	// known a number. It may be nil: scenario.Compare, which knows none.
+	Compare func(s *scenario.Scenario, left, right *scenario.Result) []scenario.Difference
+	// Found is told of each finding at once, Progress after each scenario, in the
+	// goroutine that called Run. Either may be nil.
+	Found    func(*Finding)
+	Progress func(*Report)
+}
+
+// Finding is a scenario in which two ways differ, or which one of them could not
+// play.
+type Finding struct {
+	Number      uint64                // of the scenario, for New
+	Left, Right scenario.Way          // equal if that way failed
+	Differences []scenario.Difference // in Scenario, those of the list left out
+	Err         error
+	Again       bool // seen again when the scenario was played once more
+	Scenario    *scenario.Scenario
+}
+
+// Report is what a Run found.
+type Report struct {
+	Seed      uint64
+	First     uint64
+	Scenarios int
+	Frames    int // in scenarios that were compared
+	Controls  int
+	Took      time.Duration
+	// Repeated counts plays that were played again because a group leaked
+	// through a filter.
+	Repeated map[scenario.Way]int
+	// Listed counts frames (and actions) in which a known difference was seen,
+	// by its number.
+	Listed    map[string]int
+	Findings  []*Finding
+	Histogram *Histogram
+}
+
+// leaks bounds how often a scenario is played again for a leak. One that comes
+// again every time is none.
+const leaks = 6
+
+// Run plays random scenarios in all ways and compares them with the first,
+// until ctx ends or the options say so. It fails if the model can't play one.
+func Run(ctx context.Context, ways []scenario.Player, o Options) (*Report, error) {
+	if o.Compare == nil {
+		o.Compare = scenario.Compare
+	}
+	r := &runner{ways: ways, o: o, model: scenario.NewModel(), report: &Report{
+		Seed: o.Seed, First: o.First, Repeated: map[scenario.Way]int{}, Listed: map[string]int{}, Histogram: NewHistogram(),
+	}}
+	start := time.Now()
+	for n := o.First; ctx.Err() == nil; n++ {
+		if o.For > 0 && time.Since(start) >= o.For || o.Frames > 0 && r.report.Frames >= o.Frames || o.Scenarios > 0 && r.report.Scenarios >= o.Scenarios {
+			break
+		}
+		if err := r.scenario(ctx, n); err != nil && ctx.Err() == nil {
+			return r.report, err
+		}
+		r.report.Took = time.Since(start)
+		if o.Progress != nil {
+			o.Progress(r.report)
+		}
+	}
+	return r.report, nil
+}
+
+type runner struct {
+	ways   []scenario.Player
+	o      Options
+	model  scenario.Player
+	report *Report
+}
+
+func (r *runner) scenario(ctx context.Context, number uint64) error {
+	s := New(r.o.Seed, number, r.o.Size)
+	played, model, err := r.play(ctx, s)
+	if err != nil {
+		return err
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	r.report.Scenarios++
+	r.report.Histogram.Add(s, model)
+	for _, st := range s.Steps {
+		if st.Send != nil {
+			r.report.Frames++
+		} else {
+			r.report.Controls++
+		}
+	}
+	listed := map[string]map[int]bool{}
+	for i := range played {
+		f := r.compare(s, played, i, func(d scenario.Difference) {
+			if listed[d.Listed] == nil {
+				listed[d.Listed] = map[int]bool{}
+			}
+			listed[d.Listed][d.Step] = true
+		})
+		if f != nil {
+			f.Number = number
+			r.found(ctx, f, i)
+		}
+	}
+	for number, steps := range listed {
+		r.report.Listed[number] += len(steps)
+	}
+	return nil
+}
+
+// outcome is one way's.
+type outcome struct {
+	result *scenario.Result
+	err    error
+}
+
+// play plays a scenario in all ways at once.
+func (r *runner) play(ctx context.Context, s *scenario.Scenario) ([]outcome, *scenario.Result, error) {
+	raw, err := r.model.Play(ctx, s)
+	if err != nil {
+		return nil, nil, err
+	}
+	model := Fold(s, raw)
+	list := make([]outcome, len(r.ways))
+	repeated := make([]int, len(r.ways))
+	var wg sync.WaitGroup
+	for i, p := range r.ways {
+		if p.Way() == scenario.Model {
+			list[i].result = model
+			continue
+		}
+		wg.Go(func() {
+			for {
+				list[i].result, list[i].err = p.Play(ctx, s)
+				if list[i].err != nil || repeated[i] == leaks || !Leaked(s, raw, list[i].result) {
+					return
+				}
+				repeated[i]++
+			}
+		})
+	}
+	wg.Wait()
+	for i, p := range r.ways {
+		r.report.Repeated[p.Way()] += repeated[i]
+	}
+	return list, raw, nil
+}
+
+// Leaked reports whether somebody got a group that, as the model says, it has
+// not subscribed to: its filter takes the group for another. That depends on
+// where it is in memory and passes with it.
+func Leaked(s *scenario.Scenario, model, r *scenario.Result) bool {
+	for i := range min(len(model.Outcomes), len(r.Outcomes)) {
+		if s.Steps[i].Send == nil {
+			continue
+		}
+		for _, w := range model.Outcomes[i].Why {
+			if w.Reason != classify.NotSubscribed {
+				continue
+			}
+			if slices.ContainsFunc(r.Outcomes[i].Gets, func(d scenario.Delivery) bool { return d.Who == w.Who }) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// compare makes a finding of how a way differs from the first, or failed; nil
+// if neither. The known differences go to listed.
+func (r *runner) compare(s *scenario.Scenario, played []outcome, i int, listed func(scenario.Difference)) *Finding {
+	f := &Finding{Left: r.ways[0].Way(), Right: r.ways[i].Way(), Scenario: s}
+	if f.Err = played[i].err; f.Err != nil {
+		f.Left = f.Right
+		return f
+	}
+	if i == 0 || played[0].err != nil {
+		return nil
+	}
+	for _, d := range r.o.Compare(s, played[0].result, played[i].result) {
+		if d.Listed != "" {
+			listed(d)
+		} else {
+			f.Differences = append(f.Differences, d)
+		}
+	}
+	if len(f.Differences) == 0 {
+		return nil
+	}
+	return f
+}
+
+// found looks whether a finding comes again, and makes it small.
+func (r *runner) found(ctx context.Context, f *Finding, way int) {
+	kinds := map[string]bool{}
+	for _, d := range f.Differences {
+		kinds[d.Kind] = true
+	}
+	var last *Finding
+	differs := func(s *scenario.Scenario) bool {
+		if ctx.Err() != nil {
+			return false
+		}
+		ways := []scenario.Player{r.ways[0]}
+		if way > 0 {
+			ways = append(ways, r.ways[way])
+		}
+		part := &runner{ways: ways, o: r.o, model: r.model, report: &Report{Repeated: map[scenario.Way]int{}}}
+		played, _, err := part.play(ctx, s)
+		if err != nil {
+			return false
+		}
+		again := part.compare(s, played, len(ways)-1, func(scenario.Difference) {})
+		if again == nil || (again.Err == nil) != (f.Err == nil) {
+			return false
+		}
+		if again.Err == nil && !slices.ContainsFunc(again.Differences, func(d scenario.Difference) bool { return kinds[d.Kind] }) {
+			return false
+		}
+		last = again
+		return true
+	}
+	if f.Again = differs(f.Scenario); f.Again {
+		if r.o.Shrink > 0 {
+			small := Shrink(f.Scenario, r.o.Shrink, differs)
+			if last.Scenario == small || differs(small) {
+				last.Number, last.Again = f.Number, true
+				f = last
+			}
+		}
+	}
+	r.report.Findings = append(r.report.Findings, f)
+	if r.o.Found != nil {
+		r.o.Found(f)
+	}
+}
+
+// String says in a line what was found.
+func (f *Finding) String() string {
+	text := fmt.Sprintf("number %d: ", f.Number)
+	if f.Err != nil {
+		return text + f.Err.Error()
+	}
+	d := f.Differences[0]
+	text += fmt.Sprintf("the %s beside the %s: %s: ", f.Right, f.Left, f.Scenario.Steps[d.Step].String())
+	if d.Who != "" {
+		text += d.Who + " "
+	}
+	text += d.What
+	if n := len(f.Differences) - 1; n > 0 {
+		text += fmt.Sprintf(" (and %d more)", n)
+	}
+	return text
+}
+
+// Title gives a scenario that was made small a title that says what it shows.
+func (f *Finding) Title() string {
+	if f.Err != nil || len(f.Differences) == 0 {
+		return f.Scenario.Title
+	}
+	d := f.Differences[0]
+	return fmt.Sprintf("%s: %s %s differs between %s and %s", f.Scenario.Title, d.Who, d.Kind, f.Left, f.Right)
+}
+
+// ErrFound is returned by Report.Err if there was a difference.
+var ErrFound = errors.New("unlisted differences")
+
+// Err is nil if nothing was found and everything occurred at least n times.
+func (r *Report) Err(n int) error {
+	var errs []error
+	if len(r.Findings) > 0 {
+		errs = append(errs, fmt.Errorf("%d %w", len(r.Findings), ErrFound))
+	}
+	if rare := r.Histogram.Rare(n); len(rare) > 0 {
+		errs = append(errs, fmt.Errorf("%d of %d things occurred less than %d times", len(rare), len(r.Histogram.Keys()), n))
+	}
+	return errors.Join(errs...)
+}
