@@ -65,10 +65,8 @@ func (t *take) setParent(attr scenario.Attr, value string) (a scenario.Answer, e
 
 // follow waits until link watch has told the vmacs of their parent's state.
 func (t *take) follow() error {
-	for name, at := range t.where {
-		if err := t.under.sync(at, name); err != nil {
-			return err
-		}
+	if err := t.syncAll(); err != nil {
+		return err
 	}
 	return poll(3*time.Second, func() (bool, error) {
 		if err := t.look(); err != nil {
@@ -77,6 +75,10 @@ func (t *take) follow() error {
 		parent := t.links[scenario.Port]
 		if parent == nil {
 			return true, nil
+		}
+		wire, err := t.rig.wire.rt.find(rigWire)
+		if err != nil || wire.up() && wire.running() != wire.carrier() {
+			return false, err
 		}
 		carrier := parent.up() && parent.carrier()
 		if parent.running() != carrier {
@@ -209,7 +211,37 @@ func (t *take) deleteSpace(name string) error {
 		return fmt.Errorf("namespace %s does not go: %w", name, err)
 	}
 	if e, ok := t.under.(emulatorUnder); ok {
-		return poll(3*time.Second, func() (bool, error) { return e.Engine.Status().Vmacs == len(t.where), nil })
+		return t.forgotten(e)
+	}
+	return nil
+}
+
+// forgotten waits until the engine knows that vmacs are gone, and the parent no
+// longer has their addresses.
+func (t *take) forgotten(e emulatorUnder) error {
+	err := poll(3*time.Second, func() (bool, error) { return e.Engine.Status().Vmacs == len(t.where), nil })
+	if err != nil || t.parentAt == 0 {
+		return err
+	}
+	if len(t.where) > 0 {
+		return t.syncAll()
+	}
+	err = poll(time.Second, func() (bool, error) {
+		unicast, _, err := t.parentIn.rt.secondary(t.parentAt)
+		return len(unicast) == 0, err
+	})
+	if err == ErrTimeout {
+		err = nil // a scenario that looks finds out
+	}
+	return err
+}
+
+// syncAll makes sure that the data threads know of every vmac as it is.
+func (t *take) syncAll() error {
+	for name, at := range t.where {
+		if err := t.under.sync(at, name); err != nil {
+			return err
+		}
 	}
 	return nil
 }

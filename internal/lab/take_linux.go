@@ -56,6 +56,9 @@ func (t *take) play() (*scenario.Result, error) {
 			return nil, fmt.Errorf("vmac %s: %s", v.Name, a)
 		}
 	}
+	if err := t.syncAll(); err != nil {
+		return nil, err
+	}
 	if _, err := t.settle(nil); err != nil {
 		return nil, err
 	}
@@ -148,6 +151,13 @@ func (t *take) step(i int) (scenario.Outcome, error) {
 	answer, shown, err := t.control(step.Control)
 	if err != nil {
 		return scenario.Outcome{}, err
+	}
+	if step.Control.Verb == scenario.Add || !answer.OK() {
+		// What is down, or was refused half done, is answered before the data
+		// threads know.
+		if err := t.syncAll(); err != nil {
+			return scenario.Outcome{}, err
+		}
 	}
 	o, err := t.settle(nil)
 	o.Answer, o.Shows = answer, shown
