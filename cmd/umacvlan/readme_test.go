@@ -118,6 +118,32 @@ func TestReadmeSession(t *testing.T) {
 	}
 }
 
+// TestReadmeDemo runs the README's first command and finds the README's table.
+// The rates below it are another machine's.
+func TestReadmeDemo(t *testing.T) {
+	lab.Need(t, lab.NeedNS, lab.NeedTUN)
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(self, "demo")
+	cmd.Env = append(os.Environ(), asCommand+"=1", "GORACE=atexit_sleep_ms=0")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+	for i, line := range strings.Split(string(out), "\n") {
+		readme := block(t, "README.md", "text")
+		if line = strings.TrimRight(line, " "); line != readme[i] {
+			t.Errorf("line %d of the demo is\n%s\nThe README has\n%s", i+1, line, readme[i])
+		}
+		if strings.HasPrefix(line, "  * ") {
+			return
+		}
+	}
+	t.Error("the demo has no legend")
+}
+
 // TestLabSession runs the experiment of docs/lab.md and reads the same answer.
 func TestLabSession(t *testing.T) {
 	lab.Need(t, lab.NeedNS, lab.NeedTUN, lab.NeedMacvlan)
