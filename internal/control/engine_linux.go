@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -75,6 +76,7 @@ func NewEngine(o EngineOptions) *Engine {
 		ports: map[rules.ParentID]*port{}, devices: map[rules.VmacID]*device{},
 		parents: map[place]rules.ParentID{}, vmacs: map[place]rules.VmacID{},
 		dying: map[place]*device{},
+		state: rules.NewState(rules.VmacID(rand.Uint32())),
 	}
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)
