@@ -8,6 +8,7 @@ import (
 	"os/signal"
 	"slices"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -96,6 +97,17 @@ func (v labVerb) inside(cmd *cobra.Command) (err error) {
 }
 
 func (v labVerb) wants(w scenario.Way) bool { return v.on == "all" || v.on == string(w) }
+
+// pace lets a note on progress through every two seconds, or always where it
+// takes the place of the one before.
+type pace struct{ last time.Time }
+
+func (p *pace) step(say *progress, i, n int, file string) {
+	if say.terminal || time.Since(p.last) >= 2*time.Second {
+		p.last = time.Now()
+		say.step(fmt.Sprintf("%d of %d: %s", i+1, n, file))
+	}
+}
 
 // readScenarios parses all files before the first is played.
 func readScenarios(files []string) (list []*scenario.Scenario, err error) {

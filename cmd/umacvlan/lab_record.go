@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -31,8 +32,9 @@ func labRecordCommand() *cobra.Command {
 			}
 			args := append([]string{"lab", "record", "--"}, files...)
 			return labVerb{string(scenario.Kernel), args, func(ctx context.Context, players []scenario.Player, say *progress) error {
+				p := pace{time.Now()}
 				for i, s := range list {
-					say.step(fmt.Sprintf("%d of %d: %s", i+1, len(list), s.File))
+					p.step(say, i, len(list), s.File)
 					if err := record(ctx, s, players[0]); err != nil {
 						return err
 					}

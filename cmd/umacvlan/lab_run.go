@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -71,8 +72,9 @@ func (o *labRun) play(ctx context.Context, w io.Writer, list []*scenario.Scenari
 	captures := captureFiles{dir: o.pcap}
 	reports := []*lab.Report{}
 	wrong := 0
+	p := pace{time.Now()}
 	for i, s := range list {
-		say.step(fmt.Sprintf("%d of %d: %s", i+1, len(list), s.File))
+		p.step(say, i, len(list), s.File)
 		trial, err := lab.Try(ctx, s, players)
 		if err != nil {
 			return err

@@ -208,6 +208,7 @@ func (t *take) setBroadcast(who string, at *space, value string) (a scenario.Ans
 	if err := at.rt.set(l.index, 0, 0, nl.NewRtAttr(unix.IFLA_BROADCAST, b)); err != nil {
 		return answerOf(err), nil
 	}
+	t.stale[who] = append(t.stale[who], l.brd)
 	return a, t.under.sync(at, who)
 }
 
@@ -226,6 +227,9 @@ func (t *take) membership(who string, groups []scenario.Addr, join bool) (a scen
 		}
 		if err := at.membership(l.index, mac, join); err != nil && a.OK() {
 			a = answerOf(err)
+		}
+		if !join {
+			t.stale[who] = append(t.stale[who], mac)
 		}
 	}
 	return a, t.under.sync(at, who)

@@ -2,6 +2,7 @@ package lab
 
 import (
 	"maps"
+	"slices"
 
 	"github.com/umacvlan/umacvlan/classify"
 	"github.com/umacvlan/umacvlan/internal/lab/scenario"
@@ -25,7 +26,28 @@ type vmacState struct {
 	mac       classify.MAC
 	mode      classify.Mode
 	broadcast classify.MAC
+	promisc   bool
+	allmulti  bool
+	joined    []classify.MAC // not by the IP stack
+	left      []classify.MAC // what the filter may still have
 }
+
+// hears says that a vmac has a reason to hear a group.
+func (v *vmacState) hears(group classify.MAC) bool {
+	return v.promisc || v.allmulti || sameToFilter(group, scenario.AllHosts) || sameToFilter(group, allNodes) ||
+		sameToFilter(group, v.broadcast) || slices.ContainsFunc(v.joined, func(g classify.MAC) bool { return sameToFilter(g, group) })
+}
+
+// sameToFilter says that two groups end in the same four octets, which is all
+// that mc_hash looks at.
+func sameToFilter(a, b classify.MAC) bool {
+	x, y := a.Bytes(), b.Bytes()
+	return [4]byte(x[2:]) == [4]byte(y[2:])
+}
+
+// allNodes is joined by every device where the kernel has IPv6, even if it is
+// switched off.
+var allNodes = classify.MACFrom([]byte{0x33, 0x33, 0, 0, 0, 1})
 
 // newCourse follows the control actions that ref was answered with success.
 func newCourse(s *scenario.Scenario, ref *scenario.Result) *course {
@@ -58,7 +80,7 @@ func (n *situation) add(s *scenario.Scenario, v *scenario.Vmac) {
 	if m, err := s.MAC(v.Broadcast); err == nil {
 		broadcast = m
 	}
-	n.vmacs[v.Name] = vmacState{mac, mode, broadcast}
+	n.vmacs[v.Name] = vmacState{mac, mode, broadcast, v.Promisc, v.Allmulti, macs(s, v.Groups), nil}
 }
 
 func (n *situation) apply(s *scenario.Scenario, c *scenario.Control, a scenario.Answer) {
@@ -85,9 +107,31 @@ func (n *situation) apply(s *scenario.Scenario, c *scenario.Control, a scenario.
 		}
 	case c.Attr == scenario.AttrBroadcast && exists:
 		if mac, err := s.MAC(scenario.Addr(c.Value)); err == nil {
+			v.left = append(slices.Clip(v.left), v.broadcast)
 			v.broadcast = mac
 			n.vmacs[c.Who] = v
 		}
+	case c.Verb == scenario.Join && exists:
+		v.joined = slices.Concat(v.joined, macs(s, c.Groups))
+		n.vmacs[c.Who] = v
+	case c.Verb == scenario.Leave && exists:
+		v.joined = slices.Clone(v.joined)
+		for _, g := range macs(s, c.Groups) {
+			if i := slices.Index(v.joined, g); i >= 0 {
+				v.joined = slices.Delete(v.joined, i, i+1)
+				v.left = append(slices.Clip(v.left), g)
+			}
+		}
+		n.vmacs[c.Who] = v
+	case c.Attr == scenario.AttrPromisc && exists:
+		v.promisc = c.Value == "on"
+		n.vmacs[c.Who] = v
+	case c.Attr == scenario.AttrAllmulti && exists:
+		v.allmulti = c.Value == "on"
+		n.vmacs[c.Who] = v
+	case c.Attr == scenario.AttrNetns && exists:
+		v.joined, v.left = nil, nil // memberships end with the move
+		n.vmacs[c.Who] = v
 	case c.Attr == scenario.AttrAddress:
 		mac, err := s.Octets(scenario.Addr(c.Value))
 		if err != nil || len(mac) < 6 {
@@ -95,6 +139,15 @@ func (n *situation) apply(s *scenario.Scenario, c *scenario.Control, a scenario.
 		}
 		n.setAddress(c.Who, classify.MACFrom(mac))
 	}
+}
+
+func macs(s *scenario.Scenario, names []scenario.Addr) (list []classify.MAC) {
+	for _, a := range names {
+		if m, err := s.MAC(a); err == nil {
+			list = append(list, m)
+		}
+	}
+	return list
 }
 
 // setAddress also follows a passthru vmac and its parent, which share one.

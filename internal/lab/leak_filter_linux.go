@@ -9,7 +9,7 @@ import (
 	"github.com/umacvlan/umacvlan/internal/lab/scenario"
 )
 
-// noteLeaks looks for deliveries of a group to a vmac that has neither joined it
+// noteLeaks looks for deliveries of a group to a vmac that has never joined it,
 // nor another that the filter can't tell from it.
 func (t *take) noteLeaks(frame []byte, o *scenario.Outcome) error {
 	if len(frame) < 14 || frame[0]&1 == 0 || t.leaked {
@@ -26,16 +26,9 @@ func (t *take) noteLeaks(frame []byte, o *scenario.Outcome) error {
 		if err != nil {
 			return err
 		}
-		if !slices.ContainsFunc(append(groups, l.brd), func(g classify.MAC) bool { return sameToFilter(g, to) }) {
+		if !slices.ContainsFunc(append(append(groups, l.brd), t.stale[d.Who]...), func(g classify.MAC) bool { return sameToFilter(g, to) }) {
 			t.leaked = true
 		}
 	}
 	return nil
-}
-
-// sameToFilter says that two groups end in the same four octets, which is all
-// that mc_hash looks at.
-func sameToFilter(a, b classify.MAC) bool {
-	x, y := a.Bytes(), b.Bytes()
-	return [4]byte(x[2:]) == [4]byte(y[2:])
 }

@@ -9,10 +9,6 @@ import (
 	"github.com/umacvlan/umacvlan/internal/lab/scenario"
 )
 
-// allNodes is joined by every device where the kernel has IPv6, even if it is
-// switched off.
-var allNodes = classify.MACFrom([]byte{0x33, 0x33, 0, 0, 0, 1})
-
 // take is one scenario being played.
 type take struct {
 	ctx    context.Context
@@ -33,13 +29,14 @@ type take struct {
 	base    map[string]scenario.Counters
 	ingress string // what a rule drops that is received: "", "drop" or an address
 	marks   marks
-	leaked  bool     // a filter let a group through that its vmac hasn't joined
-	holders []func() // of namespaces that a process has to hold
+	leaked  bool                      // a filter let a group through that its vmac has never joined
+	stale   map[string][]classify.MAC // what vmacs have left, which their filters may keep
+	holders []func()                  // of namespaces that a process has to hold
 }
 
 func newTake(ctx context.Context, s *scenario.Scenario, r *rig) *take {
 	return &take{
-		ctx: ctx, s: s, rig: r, under: r.under, frames: map[string]bool{},
+		ctx: ctx, s: s, rig: r, under: r.under, frames: map[string]bool{}, stale: map[string][]classify.MAC{},
 		places: map[string]*space{}, parentIn: r.host, where: map[string]*space{}, spaces: []*space{r.host, r.wire},
 		devices: map[*space]map[int]string{r.host: {}, r.wire: {}},
 	}
