@@ -13,6 +13,9 @@ import (
 	"os"
 	"syscall"
 	"time"
+	"unicode/utf8"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/umacvlan/umacvlan/classify"
 )
@@ -94,6 +97,11 @@ func (c *Client) Close() error { c.http.CloseIdleConnections(); return nil }
 func (c *Client) Link(ctx context.Context, r LinkRequest) (LinkAnswer, *Refusal, error) {
 	r.NetnsInode = c.inode
 	var answer LinkAnswer
+	for _, s := range []string{r.Name, r.Parent, deref(r.NewName), deref(r.Alias), deref(r.ToNetns), r.NetnsPath} {
+		if !utf8.ValidString(s) { // JSON would carry another name
+			return answer, refuse(unix.EINVAL, fmt.Sprintf("%q is not UTF-8", s)), nil
+		}
+	}
 	body, err := json.Marshal(r)
 	if err != nil {
 		return answer, nil, err

@@ -76,13 +76,17 @@ func TestServer(t *testing.T) {
 	c := dial(t, socket)
 	st, err := c.Status(t.Context())
 	b.must(err)
+	_, refusal, err := c.Link(t.Context(), control.LinkRequest{Op: "add", Name: "x\xff", Kind: "macvlan", Parent: "va"})
+	if err != nil || !errors.Is(refusal, unix.EINVAL) || !strings.Contains(refusal.Hint, "UTF-8") {
+		t.Errorf("a name that JSON can't carry: %v, %v", refusal, err)
+	}
 	if st.Version != "test" || st.Socket != socket || st.PID != os.Getpid() {
 		t.Errorf("status is %+v", st)
 	}
 
 	// Names resolve in the caller's namespace, where there is no va; or at a path.
 	r := control.LinkRequest{Op: "add", Name: "x", Parent: "va", Kind: "macvlan"}
-	_, refusal, err := c.Link(t.Context(), r)
+	_, refusal, err = c.Link(t.Context(), r)
 	b.must(err)
 	if refusal == nil || refusal.Device != "va" || !errors.Is(refusal, unix.ENODEV) {
 		t.Errorf("refusal is %v", refusal)
