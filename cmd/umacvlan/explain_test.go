@@ -374,7 +374,7 @@ func TestExplainSession(t *testing.T) {
 		t.Errorf("%v %+v", err, x)
 	}
 	refused("explain ffffffffffff 020000000e01 88b5 from nosuch", 1, "Cannot find device \"nosuch\"\n")
-	refused("explain ffffffffffff 020000000e01 88b5 from va", 2, "RTNETLINK answers: Operation not supported\numacvlan: va is no vmac of this process")
+	refused("explain ffffffffffff 020000000e01 88b5 from va", 2, "RTNETLINK answers: Operation not supported\numacvlan: va is no vmac of this daemon")
 	refused("explain ffffffffffff 020000000e01 88b5 --parent nosuch from wire", 1, "Cannot find device \"nosuch\"\n")
 	refused("explain ffffffffffff 020000000e01 88b5 --parent va from wire", 2, fmt.Sprintf("Error: va has no vmac of this daemon.\numacvlan: vb (in %s)\n", ns))
 

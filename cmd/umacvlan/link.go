@@ -146,7 +146,7 @@ func (s *session) show(ctx context.Context, f *showFilter) error {
 	if f.dev != "" && len(all) == 0 {
 		return &failure{exitUsage, []string{
 			fmt.Sprintf(`Device "%s" does not exist.`, f.dev),
-			fmt.Sprintf("umacvlan: there is a %s, but it is not one of this daemon's; try: ip link show dev %s", f.dev, f.dev),
+			fmt.Sprintf("umacvlan: %s exists, but it is not one of this daemon's; try: ip link show dev %s", f.dev, f.dev),
 		}}
 	}
 	var links []control.Link

@@ -151,7 +151,7 @@ func (q *request) find() (*device, *Refusal) {
 		return nil, &Refusal{Errno: int(unix.ENODEV), Device: q.Name}
 	}
 	if d == nil {
-		return nil, refuse(unix.EOPNOTSUPP, q.Name+" is no vmac of this process; use ip for it")
+		return nil, refuse(unix.EOPNOTSUPP, q.Name+" is no vmac of this daemon; use ip for it")
 	}
 	q.e.lookVmac(d)
 	if p := q.e.ports[d.parent]; p != nil {
