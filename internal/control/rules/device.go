@@ -77,6 +77,10 @@ func (p *Port) checkMTU(mtu int) Answer {
 func (r SetUp) apply(s *State) (Answer, []Action) {
 	v, p := s.Vmac(r.Vmac)
 	if v.Up == r.Up {
+		if v.Up { // __dev_change_flags calls dev_set_rx_mode even so
+			_, p = s.editVmac(r.Vmac)
+			p.stale, p.mcStale = true, true
+		}
 		return Answer{}, nil
 	}
 	if !r.Up {
@@ -103,7 +107,7 @@ func (p *Port) mayOpen(v *Vmac) Answer {
 func (p *Port) open(v *Vmac) {
 	p.upSeq++
 	v.Up, v.UpSeq = true, p.upSeq
-	p.stale = true // __dev_open ends with dev_set_rx_mode
+	p.stale, p.mcStale = true, true // __dev_open ends with dev_set_rx_mode
 }
 
 // apply is macvlan_dellink.

@@ -111,7 +111,7 @@ func (r VmacSeen) apply(s *State) (Answer, []Action) {
 	rx := v.Promisc != before.Promisc || v.Allmulti != before.Allmulti || v.Broadcast != before.Broadcast ||
 		!slices.Equal(v.Groups, before.Groups)
 	if rx && v.Up {
-		p.stale = true
+		p.stale, p.mcStale = true, true
 	}
 	return answer, actions
 }
@@ -121,7 +121,11 @@ func (r FilterSeen) apply(s *State) (Answer, []Action) {
 		return Answer{}, nil
 	}
 	p := s.edit(r.Parent)
-	p.stale = false
-	p.FilterAll = r.Promisc || r.Allmulti
+	all := r.Promisc || r.Allmulti
+	if p.mcStale {
+		p.mcAll = all
+	}
+	p.stale, p.mcStale = false, false
+	p.FilterAll = p.mcAll || all && p.BCLim >= 0
 	return Answer{}, nil
 }

@@ -184,6 +184,21 @@ func TestFilterAll(t *testing.T) {
 	if !stale() {
 		t.Error("bclim didn't make the filters stale")
 	}
+	// Of the two it is only the one for the queue that bclim makes again, and a
+	// negative one leaves that empty.
+	for _, c := range []struct {
+		bclim    int32
+		rx, want bool
+	}{{-1, false, false}, {2, false, true}, {-1, true, true}, {3, false, true}} {
+		w.want(w.change("a", &Data{BCLim: &c.bclim}), 0)
+		if c.rx {
+			w.want(w.up("a"), 0) // it is already
+		}
+		w.do(FilterSeen{Parent: 1, Promisc: true})
+		if got := w.s.Spec(1).FilterAll; got != c.want {
+			t.Errorf("bclim %d over a promiscuous parent, receive mode set %v: all ones %v, want %v", c.bclim, c.rx, got, c.want)
+		}
+	}
 }
 
 // The first thing that is refused is the answer; all of it is taken back.

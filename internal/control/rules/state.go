@@ -52,9 +52,11 @@ type Port struct {
 	// pending is the address that a passthru vmac asks the parent to take
 	// (macvlan_set_addr_change); it tells that change from one made by others.
 	pending classify.MAC
-	// stale says that the port's group filters have to be recomputed.
-	stale bool
-	upSeq uint64
+	// stale says that the port's group filters have to be recomputed; if not mcStale
+	// too, only the one for the broadcast queue (macvlan_recompute_bc_filter). mcAll
+	// is what FilterAll would be for the other.
+	stale, mcStale, mcAll bool
+	upSeq                 uint64
 }
 
 // Source is one line of a source list.

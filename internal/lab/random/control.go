@@ -50,9 +50,9 @@ func (m *maker) control() *scenario.Control {
 		return m.vmacSet(v, scenario.AttrAllmulti, m.onOff())
 	case n < 73:
 		return m.vmacSet(v, scenario.AttrNetns, one(m, spaces))
-	case n < 80:
+	case n < 78:
 		return m.membership(v)
-	case n < 83:
+	case n < 80:
 		return &scenario.Control{Verb: scenario.Show, Who: one(m, []string{v.name, scenario.Port})}
 	}
 	return m.parentControl()
@@ -88,7 +88,7 @@ func (m *maker) add() *scenario.Control {
 }
 
 func (m *maker) remove(v *vmac) *scenario.Control {
-	if m.of(3) {
+	if m.of(2) {
 		name := one(m, spaces[1:])
 		m.vmacs = slices.DeleteFunc(m.vmacs, func(o *vmac) bool { return o.netns == name })
 		return &scenario.Control{Verb: scenario.Delete, Attr: scenario.AttrNetns, Value: name}
@@ -237,13 +237,18 @@ func (m *maker) parentSet(a scenario.Attr, value string) *scenario.Control {
 }
 
 func (m *maker) parentControl() *scenario.Control {
-	switch m.IntN(8) {
+	switch m.IntN(9) {
 	case 0:
 		return m.parentSet(scenario.AttrDown, "")
 	case 1:
 		return m.parentSet(scenario.AttrUp, "")
 	case 2:
+		// One that it has already would change what a passthru vmac gives back, which
+		// only the driver can notice.
 		a := m.nextAddress()
+		for a == addr(m.parent) {
+			a = m.nextAddress()
+		}
 		if mac, err := m.s.MAC(a); err == nil && mac.IsValid() {
 			m.parent = mac
 			for _, v := range m.vmacs {
@@ -257,7 +262,7 @@ func (m *maker) parentControl() *scenario.Control {
 		return m.parentSet(scenario.AttrMTU, strconv.Itoa(one(m, []int{1500, 1500, 1400, 1000, 9000, 67, 70000})))
 	case 4:
 		return m.parentSet(scenario.AttrPromisc, m.onOff())
-	case 5:
+	case 5, 8:
 		return m.parentSet(scenario.AttrAllmulti, m.onOff())
 	case 6:
 		return m.parentSet(scenario.AttrCarrier, one(m, []string{"off", "on"}))

@@ -8,7 +8,7 @@ import (
 )
 
 // Ethertypes of frames that nobody answers, whatever is in them.
-var types = []uint16{0x8808, 0x8808, 0x0842, 0x0806, 0x86dd, 0x9100, 0x88cc, 0x888e, 0x0004, 0x05dc}
+var types = []uint16{0x0842, 0x0806, 0x86dd, 0x9100, 0x88cc, 0x888e, 0x0004, 0x05dc}
 
 // send throws a frame.
 func (m *maker) send() *scenario.Send {
@@ -35,8 +35,15 @@ func (m *maker) send() *scenario.Send {
 		src = m.parent
 	case m.of(2):
 		src = m.anybody()
-		if m.of(5) {
+		switch n := m.IntN(30); {
+		case n < 6:
 			dst = src
+		case n < 14 && len(m.vmacs) > 0:
+			src, dst = one(m, m.vmacs).mac, one(m, m.vmacs).mac
+		case n < 16:
+			dst = one(m, unknown)
+		case n < 18:
+			dst = m.parent
 		}
 	}
 	s.Dst, s.Src = m.say(dst), m.say(src)
@@ -47,10 +54,20 @@ func (m *maker) send() *scenario.Send {
 		m.named(s, dst)
 	case n < 20:
 		m.tagged(s)
-	case n < 26:
+	case n < 25:
+		s.Type = ptr[uint16](0x8808)
+		if m.of(2) {
+			s.Src = addr(one(m, sources))
+		}
+	case n < 27 && s.From == scenario.Wire:
+		s.Src, s.Dst = addr(one(m, sources)), addr(m.group())
+	case n < 29 && from != nil && from.mode == classify.Bridge:
+		s.Dst, s.Len = "broadcast", 1400+m.IntN(115)
+	case n < 31:
 		s.Type = ptr(one(m, types))
 	}
-	if s.Bytes == nil && s.Kind == nil && m.of(8) {
+	many := from != nil && from.mode == classify.Bridge && dst.IsGroup() // siblings may be too small
+	if s.Bytes == nil && s.Kind == nil && (m.of(8) || many && m.of(2)) {
 		s.Len = m.length()
 		// A packet socket refuses a full-size frame with this tag.
 		if len(s.Tags) > 0 && s.Tags[0].TPID == 0x88a8 {

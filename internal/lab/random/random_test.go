@@ -48,3 +48,20 @@ func TestScenariosAreWhole(t *testing.T) {
 		}
 	}
 }
+
+// What can occur does, often enough for a run of a million frames to have a
+// thousand of each.
+func TestEverythingOccurs(t *testing.T) {
+	scenarios, size := 400, Size{Frames: 400, Controls: 26}
+	if testing.Short() {
+		scenarios = 100
+	}
+	r, err := Run(context.Background(), []scenario.Player{scenario.NewModel(), scenario.NewModel()}, Options{Seed: 1, Scenarios: scenarios, Size: size})
+	if err != nil || len(r.Findings) != 0 || r.Scenarios != scenarios {
+		t.Fatalf("%d scenarios, %d findings: %v", r.Scenarios, len(r.Findings), err)
+	}
+	least := r.Frames / 1000
+	for _, k := range r.Histogram.Rare(least) {
+		t.Errorf("%s occurred %d times in %d frames, want %d", k, r.Histogram.Count(k), r.Frames, least)
+	}
+}

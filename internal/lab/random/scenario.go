@@ -26,31 +26,24 @@ func New(seed, number uint64, size Size) *scenario.Scenario {
 		Parent:  scenario.Parent{MTU: scenario.DefaultMTU, Address: scenario.ParentMAC},
 	}}
 	m.parent = m.s.Parent.Address
-	m.family = m.IntN(3) / 2
+	m.family = m.IntN(2)
 	m.topology()
-	// The last action may take the parent away, which ends the scenario but for
-	// a few frames.
-	ends := m.IntN(5) < 3
 	for left := size.Controls; ; left-- {
 		frames := size.Frames / (size.Controls + 1)
 		if left == 0 {
-			frames = size.Frames - len(m.sends())
+			frames = size.Frames - m.sent
 		}
 		if m.gone {
 			frames = min(frames, 4)
 		}
 		for range frames {
 			m.step(scenario.Step{Send: m.send()})
+			m.sent++
 		}
 		if left == 0 || m.gone {
 			break
 		}
-		if left == 1 && ends {
-			m.gone = true
-			m.step(scenario.Step{Control: &scenario.Control{Verb: scenario.Delete, Who: scenario.Port}})
-			continue
-		}
-		m.step(scenario.Step{Control: m.control()})
+		m.step(scenario.Step{Control: m.action(left)})
 	}
 	refresh(m.s)
 	return m.s
@@ -78,13 +71,26 @@ func refresh(s *scenario.Scenario) {
 
 func (m *maker) step(s scenario.Step) { m.s.Steps = append(m.s.Steps, s) }
 
-func (m *maker) sends() (list []int) {
-	for i := range m.s.Steps {
-		if m.s.Steps[i].Send != nil {
-			list = append(list, i)
+// action throws one, and has rare ones for the end: a rule at the parent, and that
+// the parent goes or moves away.
+func (m *maker) action(left int) *scenario.Control {
+	switch {
+	case left == 3 && m.of(2):
+		m.rule = true
+		dst := m.destination()
+		if dst == classify.Broadcast { // players need those
+			dst = m.group()
 		}
+		return m.parentSet(scenario.AttrIngress, dst.String())
+	case left == 2 && m.rule:
+		return m.parentSet(scenario.AttrIngress, "pass")
+	case left == 1 && m.of(2):
+		m.gone = true
+		return &scenario.Control{Verb: scenario.Delete, Who: scenario.Port}
+	case left == 1:
+		return m.parentSet(scenario.AttrNetns, one(m, spaces[1:]))
 	}
-	return list
+	return m.control()
 }
 
 // maker has the dice, and knows the port well enough to throw them with sense:
@@ -96,6 +102,8 @@ type maker struct {
 	made   int
 	parent classify.MAC
 	family int
+	sent   int
+	rule   bool // one drops what the parent receives
 	gone   bool
 	down   bool // the parent is
 	cut    bool // the cable is

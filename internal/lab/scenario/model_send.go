@@ -70,6 +70,20 @@ func stackType(typ classify.PacketType, frame []byte) classify.PacketType {
 	return typ
 }
 
+// handled says that handlers see the frame at all: one is lost if the tag behind a
+// priority tag is cut (skb_vlan_untag).
+func handled(frame []byte) bool {
+	for ; tagged(frame); frame = untagged(frame) {
+		if len(frame) < minTagged {
+			return false
+		}
+		if binary.BigEndian.Uint16(frame[headerLen:])&0xfff != 0 {
+			break
+		}
+	}
+	return true
+}
+
 func (m *machine) refuse(out *Outcome, a Answer) bool {
 	out.Answer = a
 	if !a.OK() {
@@ -151,7 +165,7 @@ func (m *machine) receive(from int, frame []byte, out *Outcome) {
 		}
 		m.deliver(copy, frame, false, out)
 	}
-	if d.verdict.Host {
+	if d.verdict.Host && handled(frame) {
 		out.gets(Stack, stackType(typeOn(m.parent.MAC, frame), frame), frame)
 	}
 	m.explain(d, full, out)
