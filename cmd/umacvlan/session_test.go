@@ -232,7 +232,7 @@ func TestShow(t *testing.T) {
 		expect{line: "-j -p link show type vlan", stdout: "[ ]\n"},
 		expect{line: "link show nosuchdevice", code: 1, stderr: "Device \"nosuchdevice\" does not exist.\n"},
 		expect{line: "link show dev lo", code: 1, stderr: "Device \"lo\" does not exist.\n" +
-			"umacvlan: there is a lo, but it is not one of this daemon's; try: ip link show dev lo\n"},
+			"umacvlan: lo exists, but it is not one of this daemon's; try: ip link show dev lo\n"},
 	)
 	stdout, stderr, code := d.do(t, "-d link show")
 	if code != 0 || !strings.HasPrefix(stdout, bridgeDetails) || stderr != "umacvlan: warning: rp_filter is 1 on mv1\n" {
