@@ -182,6 +182,9 @@ func (t *take) set(who string, attr scenario.Attr, value string) (a scenario.Ans
 	default:
 		return a, fmt.Errorf("a vmac has no %s", attr)
 	}
+	if r.up != nil || r.promisc != nil || r.multi != nil || r.to != nil {
+		t.madeAnew(who)
+	}
 	if a = t.under.do(at, r); a.OK() && r.to != nil {
 		t.where[who] = r.to
 	}
@@ -208,7 +211,7 @@ func (t *take) setBroadcast(who string, at *space, value string) (a scenario.Ans
 	if err := at.rt.set(l.index, 0, 0, nl.NewRtAttr(unix.IFLA_BROADCAST, b)); err != nil {
 		return answerOf(err), nil
 	}
-	t.stale[who] = append(t.stale[who], l.brd)
+	t.mayKeep(who, l.brd)
 	return a, t.under.sync(at, who)
 }
 
@@ -228,8 +231,10 @@ func (t *take) membership(who string, groups []scenario.Addr, join bool) (a scen
 		if err := at.membership(l.index, mac, join); err != nil && a.OK() {
 			a = answerOf(err)
 		}
-		if !join {
-			t.stale[who] = append(t.stale[who], mac)
+		if join {
+			t.madeAnew(who)
+		} else {
+			t.mayKeep(who, mac)
 		}
 	}
 	return a, t.under.sync(at, who)

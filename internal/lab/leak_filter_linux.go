@@ -9,6 +9,17 @@ import (
 	"github.com/umacvlan/umacvlan/internal/lab/scenario"
 )
 
+// mayKeep notes a group that a vmac's filter may still have, though nobody wants
+// it there: the driver takes it out when the filter is next made anew.
+func (t *take) mayKeep(who string, group classify.MAC) {
+	if t.under.way() == scenario.Kernel {
+		t.stale[who] = append(t.stale[who], group)
+	}
+}
+
+// madeAnew says that a vmac's filter has been (macvlan_set_mac_lists).
+func (t *take) madeAnew(who string) { delete(t.stale, who) }
+
 // noteLeaks looks for deliveries of a group to a vmac that has never joined it,
 // nor another that the filter can't tell from it.
 func (t *take) noteLeaks(frame []byte, o *scenario.Outcome) error {
