@@ -43,7 +43,7 @@ func TestReal(t *testing.T) {
 
 	t.Run("emulator", func(t *testing.T) {
 		lab.Need(t, lab.NeedTUN)
-		listed, open := map[string]int{}, map[string]bool{}
+		listed := map[string]int{}
 		playAll(t, lab.EmulatorPlayer(), list, func(s *scenario.Scenario, r *scenario.Result) (unlisted []scenario.Difference) {
 			ref := kernel[s.File]
 			if ref == nil {
@@ -59,10 +59,6 @@ func TestReal(t *testing.T) {
 					unlisted = append(unlisted, d)
 				}
 			}
-			if len(unlisted) > 0 && unanswered[s.File] != "" {
-				open[s.File] = true
-				return nil
-			}
 			return unlisted
 		})
 		t.Logf("differences that docs/semantics.md lists, by number: %v", listed)
@@ -71,20 +67,7 @@ func TestReal(t *testing.T) {
 				t.Errorf("number %s of docs/semantics.md, %s, never shows: strike it off, or add a scenario", d.Number, d.Name)
 			}
 		}
-		for _, s := range list {
-			if what := unanswered[s.File]; what != "" && !open[s.File] {
-				t.Errorf("%s: the emulator does as the kernel now: %s", s.File, what)
-			}
-		}
 	})
-}
-
-// unanswered are what the corpus found the emulator to do otherwise that
-// docs/semantics.md has no number for yet. One that is gone fails.
-var unanswered = map[string]string{
-	"filters/broadcast-stale.scenario": "a new broadcast address makes a vmac's filter anew at once",
-	"filters/left.scenario":            "a group that a vmac leaves is out of its filter at once",
-	"parent/allmulti.scenario":         "several vmacs with allmulti count as one on the parent",
 }
 
 // sample is every eighth of them.
