@@ -44,6 +44,10 @@ func (m *maker) send() *scenario.Send {
 			dst = one(m, unknown)
 		case n < 18:
 			dst = m.parent
+		case n < 20:
+			dst = classify.Broadcast
+		case n < 22:
+			dst = m.joined(func(v *vmac) bool { return v.mac == src })
 		}
 	}
 	s.Dst, s.Src = m.say(dst), m.say(src)
@@ -60,10 +64,10 @@ func (m *maker) send() *scenario.Send {
 			s.Src = addr(one(m, sources))
 		}
 	case n < 27 && s.From == scenario.Wire:
-		s.Src, s.Dst = addr(one(m, sources)), addr(m.group())
-	case n < 29 && from != nil && from.mode == classify.Bridge:
+		s.Src, s.Dst = addr(one(m, sources)), addr(m.joined(func(v *vmac) bool { return v.mode == classify.Source }))
+	case n < 31 && from != nil && from.mode == classify.Bridge:
 		s.Dst, s.Len = "broadcast", 1400+m.IntN(115)
-	case n < 31:
+	case n < 33:
 		s.Type = ptr(one(m, types))
 	}
 	many := from != nil && from.mode == classify.Bridge && dst.IsGroup() // siblings may be too small
@@ -131,6 +135,16 @@ func (m *maker) destination() classify.MAC {
 		return scenario.AllHosts
 	case n < 13 && len(m.vmacs) > 0:
 		if v := one(m, m.vmacs); len(v.groups) > 0 {
+			return one(m, v.groups)
+		}
+	}
+	return m.group()
+}
+
+// joined is a group of a vmac that is of the right kind, or any.
+func (m *maker) joined(right func(*vmac) bool) classify.MAC {
+	for _, v := range m.vmacs {
+		if right(v) && len(v.groups) > 0 && m.of(2) {
 			return one(m, v.groups)
 		}
 	}

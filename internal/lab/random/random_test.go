@@ -61,6 +61,9 @@ func TestEverythingOccurs(t *testing.T) {
 		t.Fatalf("%d scenarios, %d findings: %v", r.Scenarios, len(r.Findings), err)
 	}
 	least := r.Frames / 1000
+	if testing.Short() {
+		least /= 2 // so few are more of a matter of chance
+	}
 	for _, k := range r.Histogram.Rare(least) {
 		t.Errorf("%s occurred %d times in %d frames, want %d", k, r.Histogram.Count(k), r.Frames, least)
 	}

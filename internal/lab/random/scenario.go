@@ -174,7 +174,7 @@ func (m *maker) group() classify.MAC {
 // topology chooses what kind of port it shall be, and makes its first vmacs.
 func (m *maker) topology() {
 	switch n := m.IntN(20); {
-	case n < 5:
+	case n < 6:
 		v := m.vmac()
 		v.Link.Mode = ptr(uint32(classify.Passthru))
 		v.Address, v.MTU = "", nil
@@ -186,7 +186,7 @@ func (m *maker) topology() {
 	default:
 		for range 3 + m.IntN(6) {
 			v := m.vmac()
-			if n == 5 {
+			if n == 6 {
 				v.Link.BCQueueLen = ptr[uint32](0)
 			}
 			if !slices.ContainsFunc(m.s.Vmacs, func(o scenario.Vmac) bool { return o.Address == v.Address }) && v.Address != addr(m.parent) {

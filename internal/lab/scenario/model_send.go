@@ -181,7 +181,8 @@ func (m *machine) fromHost(frame []byte, out *Outcome) {
 		return
 	}
 	m.everybody(out, classify.OwnFrame.Sentence())
-	if !m.parent.Carrier {
+	// A rule comes before the queue that a device without carrier doesn't have.
+	if !m.parent.Carrier && m.egress != "drop" {
 		m.count(Port).TxDropped++
 	} else if m.transmit(frame, out) {
 		out.Answer = errno(syscall.ENOBUFS)
