@@ -25,7 +25,7 @@ import (
 
 // labFuzzCommand plays random scenarios and looks for differences.
 func labFuzzCommand() *cobra.Command {
-	o := labFuzz{Options: random.Options{Size: random.Size{Frames: 400, Controls: 26}}}
+	o := labFuzz{Options: random.Options{Size: random.Size{Frames: 400, Controls: 30}}}
 	cmd := &cobra.Command{
 		Use:   "fuzz",
 		Short: "Play random scenarios in several ways and look for differences",

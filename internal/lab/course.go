@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/umacvlan/umacvlan/classify"
+	"github.com/umacvlan/umacvlan/internal/control/rules"
 	"github.com/umacvlan/umacvlan/internal/lab/scenario"
 )
 
@@ -30,6 +31,7 @@ type vmacState struct {
 	allmulti  bool
 	joined    []classify.MAC // not by the IP stack
 	left      []classify.MAC // what the filter may still have
+	netns     string
 }
 
 // hears says that a vmac has a reason to hear a group.
@@ -80,7 +82,7 @@ func (n *situation) add(s *scenario.Scenario, v *scenario.Vmac) {
 	if m, err := s.MAC(v.Broadcast); err == nil {
 		broadcast = m
 	}
-	n.vmacs[v.Name] = vmacState{mac, mode, broadcast, v.Promisc, v.Allmulti, macs(s, v.Groups), nil}
+	n.vmacs[v.Name] = vmacState{mac, mode, broadcast, v.Promisc, v.Allmulti, macs(s, v.Groups), nil, v.Netns}
 }
 
 func (n *situation) apply(s *scenario.Scenario, c *scenario.Control, a scenario.Answer) {
@@ -88,7 +90,7 @@ func (n *situation) apply(s *scenario.Scenario, c *scenario.Control, a scenario.
 	switch {
 	case c.Verb == scenario.Add && a.Errno != "EEXIST" && !exists && (a.OK() || a.Errno == "EADDRINUSE"):
 		n.add(s, c.Vmac) // one that can't come up is there all the same
-	case c.Link != nil && exists && c.Link.Mode != nil && (a.OK() || c.Link.MacaddrMode != nil):
+	case c.Link != nil && exists && c.Link.Mode != nil && (a.OK() || c.Link.MacaddrMode != nil && valid(s, c.Link)):
 		// What was done before one part is refused stays (macvlan_changelink).
 		if m := classify.Mode(*c.Link.Mode); *c.Link.Mode <= uint32(classify.Source) && m.IsValid() && m != classify.Passthru && v.mode != classify.Passthru {
 			v.mode = m
@@ -130,7 +132,12 @@ func (n *situation) apply(s *scenario.Scenario, c *scenario.Control, a scenario.
 		v.allmulti = c.Value == "on"
 		n.vmacs[c.Who] = v
 	case c.Attr == scenario.AttrNetns && exists:
-		v.joined, v.left = nil, nil // memberships end with the move
+		if c.Value != v.netns && (c.Value != scenario.Port || v.netns != "") {
+			v.joined, v.left = nil, nil // memberships end with the move
+		}
+		if v.netns = c.Value; v.netns == scenario.Port {
+			v.netns = ""
+		}
 		n.vmacs[c.Who] = v
 	case c.Attr == scenario.AttrAddress:
 		mac, err := s.Octets(scenario.Addr(c.Value))
@@ -139,6 +146,17 @@ func (n *situation) apply(s *scenario.Scenario, c *scenario.Control, a scenario.
 		}
 		n.setAddress(c.Who, classify.MACFrom(mac))
 	}
+}
+
+// valid says that a request gets past macvlan_validate, which comes before all
+// else.
+func valid(s *scenario.Scenario, l *scenario.Link) bool {
+	for _, a := range append(slices.Clip(l.List), l.Macaddr) {
+		if m, err := s.MAC(a); a != "" && (err != nil || !m.IsValid()) {
+			return false
+		}
+	}
+	return *l.MacaddrMode <= rules.MacaddrSet && (l.Flags == nil || *l.Flags <= uint16(classify.NoDst|classify.NoPromisc))
 }
 
 func macs(s *scenario.Scenario, names []scenario.Addr) (list []classify.MAC) {

@@ -48,11 +48,11 @@ func (m *maker) control() *scenario.Control {
 		return m.vmacSet(v, scenario.AttrPromisc, m.onOff())
 	case n < 70 && v.mode != classify.Passthru:
 		return m.vmacSet(v, scenario.AttrAllmulti, m.onOff())
-	case n < 73:
+	case n < 72:
 		return m.vmacSet(v, scenario.AttrNetns, one(m, spaces))
-	case n < 79:
+	case n < 76:
 		return m.membership(v)
-	case n < 81:
+	case n < 78:
 		return &scenario.Control{Verb: scenario.Show, Who: one(m, []string{v.name, scenario.Port})}
 	}
 	return m.parentControl()
@@ -132,7 +132,9 @@ func (m *maker) vmacSet(v *vmac, a scenario.Attr, value string) *scenario.Contro
 			}
 		}
 	case scenario.AttrNetns:
-		v.netns, v.groups, v.up = value, nil, v.up && v.netns == value
+		if value != v.netns {
+			v.netns, v.groups, v.up = value, nil, false
+		}
 	}
 	return &scenario.Control{Verb: scenario.Set, Who: v.name, Attr: a, Value: value}
 }
@@ -248,7 +250,7 @@ func (m *maker) parentSet(a scenario.Attr, value string) *scenario.Control {
 }
 
 func (m *maker) parentControl() *scenario.Control {
-	switch m.IntN(9) {
+	switch m.IntN(10) {
 	case 0:
 		return m.parentSet(scenario.AttrDown, "")
 	case 1:
@@ -269,7 +271,7 @@ func (m *maker) parentControl() *scenario.Control {
 			}
 		}
 		return m.parentSet(scenario.AttrAddress, string(a))
-	case 3:
+	case 3, 9:
 		var v *vmac
 		if len(m.vmacs) > 0 {
 			v = m.vmacs[0]

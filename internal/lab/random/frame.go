@@ -65,9 +65,9 @@ func (m *maker) send() *scenario.Send {
 		}
 	case n < 27 && s.From == scenario.Wire:
 		s.Src, s.Dst = addr(one(m, sources)), addr(m.joined(func(v *vmac) bool { return v.mode == classify.Source }))
-	case n < 31 && from != nil && from.mode == classify.Bridge:
+	case n < 32 && from != nil && from.mode == classify.Bridge:
 		s.Dst, s.Len = "broadcast", 1400+m.IntN(115)
-	case n < 33:
+	case n < 34:
 		s.Type = ptr(one(m, types))
 	}
 	many := from != nil && from.mode == classify.Bridge && dst.IsGroup() // siblings may be too small

@@ -52,7 +52,7 @@ func TestScenariosAreWhole(t *testing.T) {
 // What can occur does, often enough for a run of a million frames to have a
 // thousand of each.
 func TestEverythingOccurs(t *testing.T) {
-	scenarios, size := 400, Size{Frames: 400, Controls: 26}
+	scenarios, size := 400, Size{Frames: 400, Controls: 30}
 	if testing.Short() {
 		scenarios = 100
 	}

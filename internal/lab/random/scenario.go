@@ -243,7 +243,7 @@ func (m *maker) vmac() *scenario.Vmac {
 	if m.of(6) {
 		v.Link.BCLim = ptr(int32(m.IntN(6) - 2))
 	}
-	if m.of(6) {
+	if m.of(4) {
 		v.MTU = ptr(uint32(100 + m.IntN(1401)))
 	}
 	if m.of(12) {
