@@ -100,46 +100,64 @@ func conform(t *testing.T, scenarios []*sheet, emulated bool, open func() Driver
 				name += ", each vmac in a namespace of its own"
 			}
 			t.Run(name, func(t *testing.T) {
-				d := open()
-				b, err := newBed(d, s, apart)
-				if err != nil {
-					d.Close()
-					t.Fatal(err)
-				}
-				defer b.close(t)
-				if _, ok := d.(*bare); ok && b.mute() {
-					return // the carrier of vmacs is control's
-				}
-				if err := b.settle(); err != nil {
-					t.Fatal(err)
-				}
-				for i := range s.rows {
-					r := s.rows[i].clone()
-					if emulated {
-						for _, x := range exclusions {
-							x.apply(s, &r)
-						}
+				// Which groups a vmac's filter takes for others is chance, drawn
+				// when it is made (KERNEL.md 4.4). A vmac made anew draws again; a
+				// rule that is broken stays broken.
+				for try := 1; ; try++ {
+					wrong := playSheet(t, s, apart, emulated, open())
+					if len(wrong) == 0 {
+						return
 					}
-					err := b.run(&r)
-					// A change made just before may not have reached the
-					// emulator yet, and not every row would show it.
-					for end := time.Now().Add(3 * time.Second); err != nil && emulated && (i == 0 || len(s.sets) > 0) && time.Now().Before(end); {
-						time.Sleep(20 * time.Millisecond)
-						err = b.run(&r)
+					if try == 4 {
+						t.Fatal(strings.Join(wrong, "\n"))
 					}
-					if err != nil {
-						t.Errorf("row %s\n%v", r.text, err)
-					}
-				}
-				if e, ok := d.(*Emulator); ok {
-					var wrong []string
-					if poll(time.Second, func() (bool, error) { wrong = e.Unbalanced(); return len(wrong) == 0, nil }) != nil {
-						t.Errorf("ledger: %q", wrong)
-					}
+					t.Logf("once more, with other vmacs: %s", strings.Join(wrong, "\n"))
 				}
 			})
 		}
 	}
+}
+
+// playSheet plays all rows of a sheet on one topology and returns what was
+// wrong.
+func playSheet(t *testing.T, s *sheet, apart, emulated bool, d Driver) (wrong []string) {
+	b, err := newBed(d, s, apart)
+	if err != nil {
+		d.Close()
+		t.Fatal(err)
+	}
+	defer b.close(t)
+	if _, ok := d.(*bare); ok && b.mute() {
+		return nil // the carrier of vmacs is control's
+	}
+	if err := b.settle(); err != nil {
+		t.Fatal(err)
+	}
+	for i := range s.rows {
+		r := s.rows[i].clone()
+		if emulated {
+			for _, x := range exclusions {
+				x.apply(s, &r)
+			}
+		}
+		err := b.run(&r)
+		// A change made just before may not have reached the emulator yet, and
+		// not every row would show it.
+		for end := time.Now().Add(3 * time.Second); err != nil && emulated && (i == 0 || len(s.sets) > 0) && time.Now().Before(end); {
+			time.Sleep(20 * time.Millisecond)
+			err = b.run(&r)
+		}
+		if err != nil {
+			wrong = append(wrong, fmt.Sprintf("row %s\n%v", r.text, err))
+		}
+	}
+	if e, ok := d.(*Emulator); ok {
+		var off []string
+		if poll(time.Second, func() (bool, error) { off = e.Unbalanced(); return len(off) == 0, nil }) != nil {
+			t.Errorf("ledger: %q", off)
+		}
+	}
+	return wrong
 }
 
 func (r *row) clone() row {
