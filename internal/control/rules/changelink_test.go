@@ -205,3 +205,21 @@ func TestFlagsChange(t *testing.T) {
 		t.Errorf("flags are %d", f)
 	}
 }
+
+// A bad member of a list is refused before anything else is looked at, be it the
+// last one.
+func TestEveryMemberIsValidated(t *testing.T) {
+	w := newWorld(t)
+	w.addr("a", macA, classify.Bridge)
+	list := &Data{MacaddrMode: ptr(uint32(MacaddrSet)), MacaddrData: [][]byte{hw("02:00:00:00:0e:01"), hw("01:00:5e:00:00:01")}}
+	w.want(w.change("a", list), syscall.EADDRNOTAVAIL)
+}
+
+func TestNewState(t *testing.T) {
+	w := newWorld(t)
+	w.s = NewState(41)
+	w.addr("a", macA, classify.Bridge)
+	if id := w.vmac("a").ID; id != 42 {
+		t.Errorf("the first vmac's ID is %d, want 42", id)
+	}
+}

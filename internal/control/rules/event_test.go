@@ -160,6 +160,10 @@ func TestFilterAll(t *testing.T) {
 	if stale() {
 		t.Error("a down vmac made the filters stale")
 	}
+	w.down("a") // it is already
+	if stale() {
+		t.Error("a vmac that stays down made the filters stale")
+	}
 	w.up("a")
 	if !stale() {
 		t.Error("bringing a vmac up didn't make the filters stale")
@@ -189,7 +193,7 @@ func TestFilterAll(t *testing.T) {
 	for _, c := range []struct {
 		bclim    int32
 		rx, want bool
-	}{{-1, false, false}, {2, false, true}, {-1, true, true}, {3, false, true}} {
+	}{{-1, false, false}, {0, false, true}, {-1, false, false}, {2, false, true}, {-1, true, true}, {3, false, true}} {
 		w.want(w.change("a", &Data{BCLim: &c.bclim}), 0)
 		if c.rx {
 			w.want(w.up("a"), 0) // it is already
