@@ -178,9 +178,10 @@ func TestGroupJoins(t *testing.T) {
 	group := hw("01:00:5e:11:22:33")
 	b.must(b.Join("vmac0", group))
 	b.soon("the group is heard", func() bool { return b.hears(d, group, 10*time.Millisecond) })
+	// One that doesn't leak through the vmac's filter by chance (KERNEL.md 4.4).
 	other := hw("33:33:00:00:ab:cd")
-	if b.hears(d, other, 10*time.Millisecond) {
-		t.Skip("the other group's hash happens to be the same")
+	for b.hears(d, other, 10*time.Millisecond) {
+		other[5]++
 	}
 	b.must(d.SetAllmulti(true))
 	if !b.hears(d, other, 3*time.Second) {
