@@ -85,6 +85,10 @@ func closeWaiting(t *testing.T, l *link) {
 		if err := l.w.WaitSend(5000); err != nil || time.Since(begin) > 4*time.Second {
 			t.Errorf("WaitSend(5000) on a wire that empties: %v after %v", err, time.Since(begin))
 		}
+		// A small buffer would have room again before anybody could wait for it.
+		if err := l.dev.Shape(8_000); err != nil {
+			t.Fatal(err)
+		}
 		sent += fill()
 	}
 	if s := l.w.Stats(); s.Sent != uint64(sent) {

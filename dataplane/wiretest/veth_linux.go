@@ -201,7 +201,7 @@ func (v *veth) SetUp(up bool) error {
 }
 
 func (v *veth) Shape(rate uint64) error {
-	return v.nl.QdiscAdd(&netlink.Tbf{
+	return v.nl.QdiscReplace(&netlink.Tbf{
 		QdiscAttrs: netlink.QdiscAttrs{
 			LinkIndex: v.near.Attrs().Index, Handle: netlink.MakeHandle(1, 0), Parent: netlink.HANDLE_ROOT,
 		},

