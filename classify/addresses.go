@@ -6,8 +6,8 @@ import "slices"
 type Addresses struct {
 	Unicast   []MAC // dev_uc_add: each up vmac's own address, none for passthru
 	Multicast []MAC // dev_mc_add
-	Promisc   bool  // dev_set_promiscuity
-	Allmulti  bool  // dev_set_allmulti
+	Promisc   int   // dev_set_promiscuity: by so much, once for each up vmac that wants it
+	Allmulti  int   // dev_set_allmulti
 
 	// What a socket filter on the parent has to pass beside groups: the
 	// addresses of all vmacs, up or down, and every listed source. With All it
@@ -31,12 +31,17 @@ func (s *Spec) Addresses() Addresses {
 			continue
 		}
 		a.Multicast = append(a.Multicast, v.Groups...)
-		a.Allmulti = a.Allmulti || v.Allmulti
+		if v.Allmulti {
+			a.Allmulti++
+		}
+		promisc := v.Promisc
 		if v.Mode == Passthru {
-			a.Promisc = v.Flags&NoPromisc == 0 // it is alone
+			promisc = v.Flags&NoPromisc == 0
 		} else {
 			a.Unicast = append(a.Unicast, v.MAC)
-			a.Promisc = a.Promisc || v.Promisc
+		}
+		if promisc {
+			a.Promisc++
 		}
 	}
 	for _, e := range s.Sources {

@@ -77,23 +77,29 @@ func TestAddresses(t *testing.T) {
 	equal("Multicast", a.Multicast, sorted("01:00:5e:00:00:01", "01:00:5e:11:22:33", "01:80:c2:00:00:00"))
 	equal("Dst", a.Dst, sorted("02:00:00:00:01:01", "02:00:00:00:01:05", "02:00:00:00:01:06", "02:00:00:00:01:07", "02:00:00:00:01:08"))
 	equal("Src", a.Src, sorted("02:00:00:00:0e:01", "02:00:00:00:0e:02"))
-	if a.Promisc || a.Allmulti || a.All {
-		t.Errorf("a down vmac asks for promisc %v, allmulti %v, all %v", a.Promisc, a.Allmulti, a.All)
+	if a.Promisc != 0 || a.Allmulti != 0 || a.All {
+		t.Errorf("a down vmac asks for promisc %d, allmulti %d, all %v", a.Promisc, a.Allmulti, a.All)
 	}
-	for text, want := range map[string][3]bool{ // promisc, allmulti, all
-		"b:bridge:01:promisc":               {true, false, false},
-		"b:bridge:01:allmulti":              {false, true, false},
-		"b:bridge:01:promisc c:bridge:02":   {true, false, false},
-		"b:bridge:01:allmulti c:bridge:02":  {false, true, false},
-		"pt:passthru:0a":                    {true, false, true},
-		"pt:passthru:0a:down":               {false, false, true},
-		"pt:passthru:0a:nopromisc":          {false, false, true},
-		"pt:passthru:0a:nopromisc,promisc":  {false, false, true},
-		"pt:passthru:0a:nopromisc,allmulti": {false, true, true},
+	for text, want := range map[string]struct {
+		promisc, allmulti int
+		all               bool
+	}{
+		"b:bridge:01:promisc":                                  {1, 0, false},
+		"b:bridge:01:allmulti":                                 {0, 1, false},
+		"b:bridge:01:promisc c:bridge:02":                      {1, 0, false},
+		"b:bridge:01:allmulti c:bridge:02":                     {0, 1, false},
+		"b:bridge:01:promisc c:source:02:promisc,allmulti":     {2, 1, false},
+		"b:bridge:01:allmulti c:vepa:02:allmulti d:private:03": {0, 2, false},
+		"pt:passthru:0a":                                       {1, 0, true},
+		"pt:passthru:0a:promisc":                               {1, 0, true},
+		"pt:passthru:0a:down":                                  {0, 0, true},
+		"pt:passthru:0a:nopromisc":                             {0, 0, true},
+		"pt:passthru:0a:nopromisc,promisc":                     {0, 0, true},
+		"pt:passthru:0a:nopromisc,allmulti":                    {0, 1, true},
 	} {
 		a := parseTopology(text).Addresses()
-		if got := [3]bool{a.Promisc, a.Allmulti, a.All}; got != want {
-			t.Errorf("%s: promisc, allmulti, all are %v, want %v", text, got, want)
+		if a.Promisc != want.promisc || a.Allmulti != want.allmulti || a.All != want.all {
+			t.Errorf("%s: promisc, allmulti, all are %d, %d, %v, want %v", text, a.Promisc, a.Allmulti, a.All, want)
 		}
 		if a.All && len(a.Unicast) != 0 {
 			t.Errorf("%s: asks for %v", text, a.Unicast)

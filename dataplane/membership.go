@@ -6,7 +6,7 @@ import "github.com/umacvlan/umacvlan/classify"
 // without duplicates.
 type memberships struct {
 	unicast, multicast []classify.MAC
-	promisc, allmulti  bool
+	promisc, allmulti  int // how often
 }
 
 func newMemberships(a *classify.Addresses) memberships {

@@ -35,27 +35,24 @@ func (m *memberships) apply(fd, ifindex int, want memberships) error {
 				return set(unix.PACKET_DROP_MEMBERSHIP, kind, "drop "+what, mac, 6)
 			})
 	}
-	flag := func(have *bool, want bool, kind uint16, what string) {
-		if *have == want {
-			return
-		}
-		opt := unix.PACKET_ADD_MEMBERSHIP
-		if *have {
-			opt = unix.PACKET_DROP_MEMBERSHIP
-		}
-		if set(opt, kind, what, 0, 0) {
-			*have = want
+	// A socket's membership that is asked for again is only counted in the
+	// socket; but one with another address is another (packet_mc_add), and what
+	// the address is does not matter here.
+	more := func(have *int, want int, kind uint16, what string) {
+		for *have < want && set(unix.PACKET_ADD_MEMBERSHIP, kind, what, classify.MAC(*have), 6) {
+			*have++
 		}
 	}
-	if want.promisc {
-		flag(&m.promisc, true, unix.PACKET_MR_PROMISC, "set promisc")
+	less := func(have *int, want int, kind uint16, what string) {
+		for *have > want && set(unix.PACKET_DROP_MEMBERSHIP, kind, what, classify.MAC(*have-1), 6) {
+			*have--
+		}
 	}
-	if want.allmulti {
-		flag(&m.allmulti, true, unix.PACKET_MR_ALLMULTI, "set allmulti")
-	}
+	more(&m.promisc, want.promisc, unix.PACKET_MR_PROMISC, "set promisc")
+	more(&m.allmulti, want.allmulti, unix.PACKET_MR_ALLMULTI, "set allmulti")
 	m.unicast = list(m.unicast, want.unicast, unix.PACKET_MR_UNICAST, "unicast address")
 	m.multicast = list(m.multicast, want.multicast, unix.PACKET_MR_MULTICAST, "multicast address")
-	flag(&m.promisc, want.promisc, unix.PACKET_MR_PROMISC, "clear promisc")
-	flag(&m.allmulti, want.allmulti, unix.PACKET_MR_ALLMULTI, "clear allmulti")
+	less(&m.promisc, want.promisc, unix.PACKET_MR_PROMISC, "clear promisc")
+	less(&m.allmulti, want.allmulti, unix.PACKET_MR_ALLMULTI, "clear allmulti")
 	return first
 }

@@ -44,7 +44,7 @@ func vmac(n int, mode classify.Mode) classify.Vmac {
 func newPort(t testing.TB, limit int, o Options, vmacs ...classify.Vmac) *port {
 	t.Helper()
 	wire, peer := NewPair(limit, parentMAC)
-	if err := peer.Program(classify.Addresses{All: true, Promisc: true}); err != nil {
+	if err := peer.Program(classify.Addresses{All: true, Promisc: 1}); err != nil {
 		t.Fatal(err)
 	}
 	sw, err := New(wire, o)

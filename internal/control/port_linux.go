@@ -187,11 +187,7 @@ func (p *port) noteFiltering(a classify.Addresses, before, after *netdev) {
 		p.filters = ""
 	case !had && before != nil:
 		p.filters = "unicast filter"
-		more := after.promiscuity - before.promiscuity
-		if a.Promisc {
-			more--
-		}
-		if more > 0 {
+		if after.promiscuity-before.promiscuity > a.Promisc {
 			p.filters = "promiscuous"
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/umacvlan/umacvlan/classify"
 	"github.com/umacvlan/umacvlan/internal/lab/scenario"
@@ -35,7 +34,6 @@ var Deviations = []Deviation{
 	{Number: "15", Name: "two leaks of the driver are not repeated", excuses: driverLeaks},
 	{Number: "19", Name: "a group that was left is out of a vmac's filter at once", expect: leftAtOnce},
 	{Number: "20", Name: "a changed broadcast address takes effect at once", expect: broadcastAtOnce, excuses: newBroadcast},
-	{Number: "21", Name: "several vmacs with allmulticast or promisc count as one on the parent", excuses: countAsOne},
 }
 
 // stackKeeps: a packet socket copies and does not consume, so the parent's stack
@@ -201,12 +199,6 @@ func newBroadcast(c *course, d scenario.Difference) bool {
 	v, is := c.at[d.Step].vmacs[d.Who]
 	return is && v.broadcast != classify.Broadcast && c.s.Steps[d.Step].Send != nil && c.dst(d.Step) == v.broadcast &&
 		(d.Kind == scenario.KindDelivery || d.Kind == scenario.KindCounter)
-}
-
-// countAsOne: the emulator's socket asks the parent once for all vmacs.
-func countAsOne(c *course, d scenario.Difference) bool {
-	return d.Kind == scenario.KindShow && d.Who == scenario.Port && len(c.at[d.Step].vmacs) > 1 &&
-		(strings.Contains(d.What, " allmulti ") || strings.Contains(d.What, " promiscuity "))
 }
 
 // dropsAll says that a rule drops frames for that address.
