@@ -6,6 +6,7 @@
 package feature
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -21,17 +22,23 @@ const Variable = "UMACVLAN_WITHOUT"
 type Name string
 
 const (
-	IgnoreOutgoing Name = "ignore-outgoing"
+	ListenAll      Name = "listen-all"
+	NFTNetdev      Name = "nft-netdev"
+	ClsBPF         Name = "cls-bpf"
 	VnetHdr        Name = "vnet-hdr"
-	USO            Name = "uso"
+	BPF            Name = "bpf"
+	NSType         Name = "ns-type"
+	ExtAck         Name = "ext-ack"
+	NewNetns       Name = "new-netns"
+	SocketNetns    Name = "socket-netns"
+	MaxMTU         Name = "max-mtu"
+	IgnoreOutgoing Name = "ignore-outgoing"
 	SetCarrier     Name = "set-carrier"
 	DevNetns       Name = "dev-netns"
-	ListenAll      Name = "listen-all"
-	GroupEvents    Name = "group-events"
-	BPF            Name = "bpf"
+	AllmultiCount  Name = "allmulti-count"
+	USO            Name = "uso"
 	TCX            Name = "tcx"
-	ClsBPF         Name = "cls-bpf"
-	NFTNetdev      Name = "nft-netdev"
+	GroupEvents    Name = "group-events"
 )
 
 // Feature is one entry of the list.
@@ -44,14 +51,20 @@ type Feature struct {
 
 // List is every feature, the oldest kernel first.
 var List = []Feature{
-	{ListenAll, "4.2", "one netlink socket hears of every namespace", "a netlink socket in each namespace that holds a vmac"},
+	{ListenAll, "4.2", "one netlink socket hears of every namespace", "devices are looked at every 100 ms"},
 	{NFTNetdev, "4.2", "takes from the host's stack what macvlan consumes, where BPF can't", "the host's stack keeps its copy"},
 	{ClsBPF, "4.5", "takes from the host's stack what macvlan consumes, where tcx is missing", "nft-netdev"},
 	{VnetHdr, "4.6", "frames of up to 64 KiB and unfinished checksums cross untouched", "checksums and segments are made in software"},
 	{BPF, "4.9", "programs that take frames from the host's stack and correct packet types", "nft-netdev; packet types are the TAP's"},
+	{NSType, "4.11", "tells network namespaces from others", "they are entered to see"},
+	{ExtAck, "4.12", "a refusal in the kernel's own words", "its error number alone"},
+	{NewNetns, "4.16", "tells where a parent has been moved to", "namespaces are searched for its name, index and address"},
+	{SocketNetns, "4.18", "asks for permission before a device is made", "a device is tried"},
+	{MaxMTU, "4.19", "a vmac's MTU is bounded by what the parent could have", "it is bounded by 65535"},
 	{IgnoreOutgoing, "4.20", "the reader doesn't see what the host sends", "the socket's filter drops it"},
 	{SetCarrier, "5.0", "a vmac's carrier follows the parent's", "the carrier of vmacs stays on"},
-	{DevNetns, "5.7", "finds a vmac in whichever namespace it was moved to", "processes' namespaces are searched"},
+	{DevNetns, "5.2", "finds a vmac in whichever namespace it was moved to", "namespaces are searched for its name and address"},
+	{AllmultiCount, "6.0", "sees that packet sockets want all groups of a device", "only what ip link sets is seen"},
 	{USO, "6.2", "UDP segmentation offload on vmacs", "UDP is segmented by its sender"},
 	{TCX, "6.6", "attaches programs beside anybody else's", "cls-bpf"},
 	{GroupEvents, "6.14", "hears of joined groups at once", "the groups are read every half second"},
@@ -68,6 +81,40 @@ var off = sync.OnceValue(func() []Name {
 
 // Off says that a feature is forced off. Any goroutine may call it.
 func Off(n Name) bool { return slices.Contains(off(), n) }
+
+// ErrOff is why a feature that is forced off isn't used.
+var ErrOff = errors.New("forced off by " + Variable)
+
+// ErrOld is why a feature isn't used that the kernel doesn't know.
+var ErrOld = errors.New("the kernel doesn't have it")
+
+var noted struct {
+	sync.Mutex
+	why map[Name]error
+}
+
+// Note remembers what a use or a probe of a feature found: nil that it is there,
+// else why it isn't. The last one counts. Any goroutine may call it.
+func Note(n Name, err error) {
+	noted.Lock()
+	defer noted.Unlock()
+	if noted.why == nil {
+		noted.why = map[Name]error{}
+	}
+	noted.why[n] = err
+}
+
+// Why returns what is known of a feature: nil if it is in use, ErrOff if it is
+// forced off, else what Note was told. It is not known before there was a use.
+func Why(n Name) (err error, known bool) {
+	if Off(n) {
+		return ErrOff, true
+	}
+	noted.Lock()
+	defer noted.Unlock()
+	err, known = noted.why[n]
+	return err, known
+}
 
 func parse(text string) (list []Name, err error) {
 	for word := range strings.SplitSeq(text, ",") {
