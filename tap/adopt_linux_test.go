@@ -89,6 +89,7 @@ func TestAdopt(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		plain := !d.Offload()
 		if _, err := FromFD(fd, !plain); !errors.Is(err, unix.EINVAL) {
 			t.Errorf("FromFD of another kind: %v", err)
 		}

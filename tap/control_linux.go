@@ -31,7 +31,7 @@ func (d *Device) ifname() (string, error) {
 }
 
 func (d *Device) netns() (int, error) {
-	fd, err := unix.IoctlRetInt(d.FD(), unix.TUNGETDEVNETNS)
+	fd, err := d.openNetns()
 	if err != nil {
 		return -1, d.fail("get netns of", err)
 	}
@@ -108,15 +108,12 @@ func (d *Device) controlOnce(f func(r *route, index int, name string) error) err
 	if err != nil {
 		return err
 	}
-	ns, err := unix.IoctlRetInt(d.FD(), unix.TUNGETDEVNETNS)
-	var r *route
-	switch err {
-	case nil:
-		r, err = openRouteIn(ns)
-		unix.Close(ns)
-	case unix.EINVAL: // a kernel before 5.2: right as long as nobody moves the device
-		r, err = openRoute()
+	ns, err := d.openNetns()
+	if err != nil {
+		return err
 	}
+	r, err := openRouteIn(ns)
+	unix.Close(ns)
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,8 @@ import (
 
 	"github.com/songgao/water"
 	"golang.org/x/sys/unix"
+
+	"github.com/umacvlan/umacvlan/internal/feature"
 )
 
 // birthName is what a device is called until it has its queue.
@@ -47,7 +49,7 @@ func create(c Config) (_ *Device, err error) {
 	if err != nil {
 		return nil, err
 	}
-	d := newDevice(fd, c.Plain || !hasVnetHdr(fd))
+	d := newDevice(fd, c.Plain || feature.Off(feature.VnetHdr) || !hasVnetHdr(fd))
 	index, err := d.makeAndAttach(r)
 	if err == nil {
 		err = d.configure(r, index, c)
@@ -149,16 +151,15 @@ func openTun() (fd int, err error) {
 	if err != nil {
 		return -1, fmt.Errorf("open %s: %w (get it with: modprobe tun; mkdir -p /dev/net; mknod /dev/net/tun c 10 200; in a container: --device /dev/net/tun --cap-add NET_ADMIN)", tunPath, err)
 	}
-	// The same question as TUNSETIFF's, capable(CAP_NET_ADMIN) over the namespace
-	// of the descriptor, in a request that makes nothing. Older kernels do not
-	// know the request.
-	ns, err := unix.IoctlRetInt(fd, unix.SIOCGSKNS)
+	// A device of no kind: TUNSETIFF looks at the permission, capable(CAP_NET_ADMIN)
+	// over the namespace, before it finds the kind missing (tun_set_iff).
+	ifr, err := unix.NewIfreq(birthName)
+	if err == nil {
+		err = unix.IoctlIfreq(fd, unix.TUNSETIFF, ifr)
+	}
 	if err == unix.EPERM {
 		unix.Close(fd)
 		return -1, fmt.Errorf("%w (needs CAP_NET_ADMIN in the network namespace's user namespace: be root, or in a container: --cap-add NET_ADMIN)", err)
-	}
-	if err == nil {
-		unix.Close(ns)
 	}
 	return fd, nil
 }

@@ -9,7 +9,7 @@ import (
 // hwReq is struct ifreq with a sockaddr in it; unix.Ifreq has no way to an
 // address. It is as long as the longest ifreq there is.
 type hwReq struct {
-	_      [unix.IFNAMSIZ]byte
+	name   [unix.IFNAMSIZ]byte
 	family uint16
 	addr   [6]byte
 	_      [16]byte
@@ -29,8 +29,10 @@ func (d *Device) setHWAddr(mac [6]byte) error {
 	return d.ioctl(unix.SIOCSIFHWADDR, &hwReq{family: unix.ARPHRD_ETHER, addr: mac})
 }
 
-func (d *Device) ioctl(request uintptr, req *hwReq) error {
-	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(d.FD()), request, uintptr(unsafe.Pointer(req)))
+func (d *Device) ioctl(request uintptr, req *hwReq) error { return ioctlHW(d.FD(), request, req) }
+
+func ioctlHW(fd int, request uintptr, req *hwReq) error {
+	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), request, uintptr(unsafe.Pointer(req)))
 	if errno != 0 {
 		return errno
 	}

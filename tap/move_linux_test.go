@@ -2,6 +2,7 @@ package tap
 
 import (
 	"bytes"
+	"errors"
 	"net"
 	"path/filepath"
 	"testing"
@@ -90,7 +91,13 @@ func TestMovedAway(t *testing.T) {
 		if err := inNS(to.fd, func() { sock = packetSocket(t, a.Index) }); err != nil {
 			t.Fatal(err)
 		}
-		in := super(false, unix.IPPROTO_TCP, 65000, 1448)
+		in, out := super(false, unix.IPPROTO_TCP, 65000, 1448), super(true, unix.IPPROTO_TCP, 65000, 1448)
+		if !d.Offload() {
+			in, out = super(false, unix.IPPROTO_UDP, 100, 0), super(true, unix.IPPROTO_UDP, 100, 0)
+			if err := errors.Join(vnet.Complete(in), vnet.Complete(out)); err != nil {
+				t.Fatal(err)
+			}
+		}
 		if err := d.Write(in); err != nil {
 			t.Fatal(err)
 		}
@@ -98,7 +105,6 @@ func TestMovedAway(t *testing.T) {
 			t.Error("frame written")
 		}
 		// Carrier events reach the queueing discipline in the kernel's own time.
-		out := super(true, unix.IPPROTO_TCP, 65000, 1448)
 		buf := make([]byte, maxRaw)
 		eventually(t, "frame read", func() bool {
 			if _, err := unix.Write(sock, out); err != nil {

@@ -46,7 +46,8 @@ type Config struct {
 type Device struct {
 	fd       atomic.Int64 // -1 once closed
 	plain    bool
-	offloads uint // TUN_F_ bits
+	offloads uint                   // TUN_F_ bits
+	found    atomic.Pointer[string] // where it was seen last, on kernels that don't tell
 }
 
 // Create makes a device in the network namespace of the calling thread; the
@@ -113,7 +114,8 @@ func (d *Device) Name() (string, error) { return d.name() }
 func (d *Device) Index() (int, error) { return d.index() }
 
 // Netns returns a new descriptor of the network namespace that the device is
-// in. The caller closes it.
+// in. The caller closes it. Before Linux 5.2 namespaces are searched for the
+// device's name and address; ESTALE means that it is in none that could be found.
 func (d *Device) Netns() (fd int, err error) { return d.netns() }
 
 // MAC returns the device's address.
@@ -139,7 +141,7 @@ func (d *Device) SetUp(up bool) error { return d.setUp(up) }
 
 // SetCarrier says whether there is a link, which is so when the device is new.
 // Without one the device's owner sees NO-CARRIER and its frames are dropped;
-// Write still works.
+// Write still works. Before Linux 5.0 it has no effect: there always is a link.
 func (d *Device) SetCarrier(on bool) error { return d.setCarrier(on) }
 
 // Close deletes the device. Nobody may be in Read or Write, or call them with

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/umacvlan/umacvlan/internal/feature"
 	"github.com/umacvlan/umacvlan/tap/vnet"
 )
 
@@ -101,8 +102,16 @@ func (d *Device) setOffloads() {
 	if d.plain {
 		return
 	}
+	const uso = unix.TUN_F_USO4 | unix.TUN_F_USO6
 	for _, set := range offloadLadder {
-		if unix.IoctlSetInt(d.FD(), unix.TUNSETOFFLOAD, int(set)) == nil {
+		if set&uso != 0 && feature.Off(feature.USO) {
+			continue
+		}
+		err := unix.IoctlSetInt(d.FD(), unix.TUNSETOFFLOAD, int(set))
+		if set&uso != 0 {
+			feature.Note(feature.USO, err)
+		}
+		if err == nil {
 			d.offloads = set
 			return
 		}
@@ -148,7 +157,18 @@ func (d *Device) isUp() (bool, error) {
 }
 
 func (d *Device) setCarrier(on bool) error {
-	if err := unix.IoctlSetPointerInt(d.FD(), unix.TUNSETCARRIER, btoi(on)); err != nil {
+	err := error(unix.EINVAL) // what a kernel says to an ioctl that it doesn't know
+	if !feature.Off(feature.SetCarrier) {
+		err = unix.IoctlSetPointerInt(d.FD(), unix.TUNSETCARRIER, btoi(on))
+	}
+	switch err {
+	case nil:
+		feature.Note(feature.SetCarrier, nil)
+	case unix.EINVAL:
+		feature.Note(feature.SetCarrier, feature.ErrOld)
+		_, err = d.ifname() // fails if the device is gone
+	}
+	if err != nil {
 		return d.fail("set carrier of", err)
 	}
 	return nil

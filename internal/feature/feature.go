@@ -30,7 +30,6 @@ const (
 	NSType         Name = "ns-type"
 	ExtAck         Name = "ext-ack"
 	NewNetns       Name = "new-netns"
-	SocketNetns    Name = "socket-netns"
 	MaxMTU         Name = "max-mtu"
 	IgnoreOutgoing Name = "ignore-outgoing"
 	SetCarrier     Name = "set-carrier"
@@ -59,7 +58,6 @@ var List = []Feature{
 	{NSType, "4.11", "tells network namespaces from others", "they are entered to see"},
 	{ExtAck, "4.12", "a refusal in the kernel's own words", "its error number alone"},
 	{NewNetns, "4.16", "tells where a parent has been moved to", "namespaces are searched for its name, index and address"},
-	{SocketNetns, "4.18", "asks for permission before a device is made", "a device is tried"},
 	{MaxMTU, "4.19", "a vmac's MTU is bounded by what the parent could have", "it is bounded by 65535"},
 	{IgnoreOutgoing, "4.20", "the reader doesn't see what the host sends", "the socket's filter drops it"},
 	{SetCarrier, "5.0", "a vmac's carrier follows the parent's", "the carrier of vmacs stays on"},
