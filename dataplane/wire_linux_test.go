@@ -184,15 +184,22 @@ func TestErrorOfReceiver(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	// Without virtio headers every frame can be expressed.
+	first, second, lost := 1, 1, uint64(1)
+	if !w.Offload() {
+		first, second, lost = 3, 0, 0
+	}
 	var b dataplane.Batch
-	if err := w.Recv(&b); err != nil || len(b.Frames) != 1 {
+	if err := w.Recv(&b); err != nil || len(b.Frames) != first {
 		t.Fatalf("%d frames, %v", len(b.Frames), err)
 	}
 	send()
-	if err := w.Recv(&b); err != nil || len(b.Frames) != 1 {
-		t.Fatalf("%d frames, %v", len(b.Frames), err)
+	if second > 0 {
+		if err := w.Recv(&b); err != nil || len(b.Frames) != second {
+			t.Fatalf("%d frames, %v", len(b.Frames), err)
+		}
 	}
-	if s := w.Stats(); s.Packets != 3 || s.Received != 2 || s.Drops != 1 {
+	if s := w.Stats(); s.Packets != 3 || s.Received != 3-lost || s.Drops != lost {
 		t.Errorf("%+v", s)
 	}
 	link, err := netlink.LinkByName("wire0")

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/umacvlan/umacvlan/classify"
+	"github.com/umacvlan/umacvlan/internal/feature"
 	"github.com/umacvlan/umacvlan/tap/vnet"
 )
 
@@ -167,11 +168,9 @@ func (s *socket) setOptions(o WireOptions) error {
 	if err := unix.SetsockoptInt(s.fd, unix.SOL_PACKET, unix.PACKET_VERSION, unix.TPACKET_V2); err != nil {
 		return fmt.Errorf("PACKET_VERSION: %w", err)
 	}
-	// 4.20; before it the filter drops them.
-	s.dropOutgoing = o.hearOutgoing ||
-		unix.SetsockoptInt(s.fd, unix.SOL_PACKET, unix.PACKET_IGNORE_OUTGOING, 1) != nil
-	s.offload = !o.NoHeader &&
-		unix.SetsockoptInt(s.fd, unix.SOL_PACKET, unix.PACKET_VNET_HDR, 1) == nil
+	// Without it the filter drops them.
+	s.dropOutgoing = o.hearOutgoing || !s.want(feature.IgnoreOutgoing, unix.PACKET_IGNORE_OUTGOING)
+	s.offload = !o.NoHeader && s.want(feature.VnetHdr, unix.PACKET_VNET_HDR)
 	if !s.offload {
 		s.skip = vnet.HdrLen
 	}
@@ -192,6 +191,16 @@ func (s *socket) setOptions(o WireOptions) error {
 	}
 	s.filter = newFilterSet(&classify.Addresses{})
 	return s.attach(s.filter)
+}
+
+// want sets an option that older kernels don't have.
+func (s *socket) want(n feature.Name, option int) bool {
+	if feature.Off(n) {
+		return false
+	}
+	err := unix.SetsockoptInt(s.fd, unix.SOL_PACKET, option, 1)
+	feature.Note(n, err)
+	return err == nil
 }
 
 // start lets frames in.
