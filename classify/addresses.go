@@ -4,7 +4,7 @@ import "slices"
 
 // Addresses is what a port asks of its parent.
 type Addresses struct {
-	Unicast   []MAC // dev_uc_add: each up vmac's own address, none for passthru
+	Unicast   []MAC // dev_uc_add: each up vmac's own address, none for passthru, and its secondary ones
 	Multicast []MAC // dev_mc_add
 	Promisc   int   // dev_set_promiscuity: by so much, once for each up vmac that wants it
 	Allmulti  int   // dev_set_allmulti
@@ -31,6 +31,7 @@ func (s *Spec) Addresses() Addresses {
 			continue
 		}
 		a.Multicast = append(a.Multicast, v.Groups...)
+		a.Unicast = append(a.Unicast, v.Unicast...)
 		if v.Allmulti {
 			a.Allmulti++
 		}

@@ -62,6 +62,10 @@ type Vmac struct {
 	Promisc  bool
 	Allmulti bool
 
+	// Unicast are the device's secondary addresses, which the parent gets too.
+	// No frame is delivered for their sake.
+	Unicast []MAC
+
 	// FilterKey is XORed into the group hash of this vmac's 256-bit filter. The
 	// kernel derives it from a pointer; here it is whatever the Spec says, so
 	// that a decision can be repeated.

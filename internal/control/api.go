@@ -9,6 +9,8 @@ import "syscall"
 //
 //	POST /v1/link    LinkRequest  → LinkAnswer, or Refusal with a 4xx status
 //	GET  /v1/links   ?netns=…     → []Link (also ?name=, repeated)
+//	POST /v1/fdb     FdbRequest → {}, or Refusal
+//	GET  /v1/fdb     ?netns=…     → []FdbEntry (also ?name=, repeated)
 //	POST /v1/explain ExplainRequest → classify.Explanation, or Refusal
 //	GET  /v1/ledger               → []Ledger, one per parent
 //	GET  /v1/status               → Status
@@ -62,6 +64,30 @@ type MacvlanData struct {
 	MacaddrMode *uint32  `json:"macaddr_mode,omitempty"` // 0 add, 1 del, 2 flush, 3 set
 	Macaddr     *string  `json:"macaddr,omitempty"`
 	MacaddrData []string `json:"macaddr_data,omitempty"`
+}
+
+// FdbRequest asks for what one "bridge fdb" command about a device's own addresses
+// would: RTM_NEWNEIGH or RTM_DELNEIGH.
+type FdbRequest struct {
+	// Op is "add" (NLM_F_CREATE|NLM_F_EXCL), "append" (NLM_F_CREATE|NLM_F_APPEND),
+	// "replace" (NLM_F_CREATE|NLM_F_REPLACE) or "delete".
+	Op string `json:"op"`
+
+	NetnsInode uint64 `json:"netns_inode,omitempty"` // as in LinkRequest
+	NetnsPath  string `json:"netns_path,omitempty"`
+
+	Dev    string  `json:"dev"`
+	MAC    string  `json:"mac"`
+	Vlan   *uint16 `json:"vlan,omitempty"`
+	Master bool    `json:"master,omitempty"` // NTF_MASTER without NTF_SELF
+}
+
+// FdbEntry is one further address of a vmac, in the shape of "bridge -j fdb show".
+type FdbEntry struct {
+	MAC   string   `json:"mac"`
+	Dev   string   `json:"ifname"`
+	Flags []string `json:"flags"`
+	State string   `json:"state"`
 }
 
 // LinkAnswer is what a successful request returns. Link is nil after a delete.

@@ -128,6 +128,38 @@ func (c *Client) Links(ctx context.Context, netnsPath string, names ...string) (
 	return links, err
 }
 
+// Fdb asks for r, as Link does.
+func (c *Client) Fdb(ctx context.Context, r FdbRequest) (*Refusal, error) {
+	r.NetnsInode = c.inode
+	for _, s := range []string{r.Dev, r.NetnsPath} {
+		if !utf8.ValidString(s) {
+			return refuse(unix.EINVAL, fmt.Sprintf("%q is not UTF-8", s)), nil
+		}
+	}
+	body, err := json.Marshal(r)
+	if err != nil {
+		return nil, err
+	}
+	err = c.call(ctx, http.MethodPost, "/v1/fdb", body, &struct{}{})
+	var refusal *Refusal
+	if errors.As(err, &refusal) {
+		return refusal, nil
+	}
+	return nil, err
+}
+
+// FdbEntries lists the further addresses of the vmacs that Links would list.
+func (c *Client) FdbEntries(ctx context.Context, netnsPath string, names ...string) ([]FdbEntry, error) {
+	q := url.Values{"inode": {fmt.Sprint(c.inode)}}
+	if netnsPath != "" {
+		q.Set("netns", netnsPath)
+	}
+	q["name"] = names
+	var list []FdbEntry
+	err := c.call(ctx, http.MethodGet, "/v1/fdb?"+q.Encode(), nil, &list)
+	return list, err
+}
+
 // Explain asks what becomes of a frame, and why. A refusal is a *Refusal.
 func (c *Client) Explain(ctx context.Context, r ExplainRequest) (classify.Explanation, error) {
 	r.NetnsInode = c.inode

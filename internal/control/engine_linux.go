@@ -253,6 +253,8 @@ func (e *Engine) execute(a rules.Action) error {
 		err = d.tap.SetUp(false)
 	case rules.SetCarrier:
 		err = d.tap.SetCarrier(a.On)
+	case rules.AddGroup, rules.DelGroup:
+		err = d.changeGroup(a.MAC, a.Kind == rules.AddGroup)
 	case rules.Delete:
 		e.detach(d)
 	}

@@ -1,7 +1,6 @@
 package control
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -80,18 +79,8 @@ func (c *conn) groups(index int) (map[int][]classify.MAC, error) {
 	lists := map[int][]classify.MAC{}
 	err := c.dump(c.request(unix.RTM_GETNEIGH, unix.NLM_F_DUMP, m), unix.RTM_NEWNEIGH, func() { clear(lists) },
 		func(m []byte) {
-			if len(m) < unix.SizeofNdMsg {
-				return
-			}
-			at := int(int32(binary.NativeEndian.Uint32(m[4:])))
-			attrs, err := nl.ParseRouteAttr(m[unix.SizeofNdMsg:])
-			if err != nil || index != 0 && at != index {
-				return
-			}
-			for _, a := range attrs {
-				if a.Attr.Type == unix.NDA_LLADDR && len(a.Value) == 6 && a.Value[0]&1 != 0 {
-					lists[at] = append(lists[at], classify.MACFrom(a.Value))
-				}
+			if at, mac := parseGroup(m); at != 0 && (index == 0 || at == index) {
+				lists[at] = append(lists[at], mac)
 			}
 		})
 	for at, list := range lists {

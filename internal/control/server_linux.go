@@ -52,6 +52,8 @@ func Serve(ctx context.Context, e *Engine, o ServerOptions) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /v1/link", s.link)
 	mux.HandleFunc("GET /v1/links", s.links)
+	mux.HandleFunc("POST /v1/fdb", s.fdb)
+	mux.HandleFunc("GET /v1/fdb", s.fdbEntries)
 	mux.HandleFunc("POST /v1/explain", s.explain)
 	mux.HandleFunc("GET /v1/ledger", func(w http.ResponseWriter, _ *http.Request) { reply(w, e.Ledgers()) })
 	mux.HandleFunc("GET /v1/status", s.status)
@@ -211,11 +213,15 @@ func decode(w http.ResponseWriter, r *http.Request, into any) bool {
 	return true
 }
 
-func (s *server) links(w http.ResponseWriter, r *http.Request) {
+func (s *server) links(w http.ResponseWriter, r *http.Request)      { list(w, r, s.e.Links) }
+func (s *server) fdbEntries(w http.ResponseWriter, r *http.Request) { list(w, r, s.e.FdbEntries) }
+
+// list answers with what there is in a namespace, by the names of vmacs.
+func list[T any](w http.ResponseWriter, r *http.Request, of func(Namespace, ...string) ([]T, error)) {
 	q := r.URL.Query()
 	var inode uint64
 	if _, err := fmt.Sscan(q.Get("inode"), &inode); err != nil && q.Get("netns") == "" {
-		refuseWith(w, http.StatusBadRequest, &Refusal{Errno: int(unix.EINVAL), Hint: "links: inode or netns is needed"})
+		refuseWith(w, http.StatusBadRequest, &Refusal{Errno: int(unix.EINVAL), Hint: "a list: inode or netns is needed"})
 		return
 	}
 	ns, refusal := namespaceFor(r, inode, q.Get("netns"))
@@ -224,12 +230,30 @@ func (s *server) links(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer ns.Close()
-	links, err := s.e.Links(ns, q["name"]...)
+	all, err := of(ns, q["name"]...)
 	if err != nil {
 		refuseWith(w, http.StatusInternalServerError, refusalOf(err, err.Error()))
 		return
 	}
-	reply(w, links)
+	reply(w, all)
+}
+
+func (s *server) fdb(w http.ResponseWriter, r *http.Request) {
+	var req FdbRequest
+	if !decode(w, r, &req) {
+		return
+	}
+	ns, refusal := namespaceFor(r, req.NetnsInode, req.NetnsPath)
+	if refusal != nil {
+		refuseWith(w, http.StatusForbidden, refusal)
+		return
+	}
+	defer ns.Close()
+	if refusal := s.e.Fdb(context.WithoutCancel(r.Context()), req, ns); refusal != nil {
+		refuseWith(w, http.StatusUnprocessableEntity, refusal)
+		return
+	}
+	reply(w, struct{}{})
 }
 
 func (s *server) status(w http.ResponseWriter, _ *http.Request) {

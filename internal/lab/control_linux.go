@@ -43,6 +43,9 @@ func (t *take) control(c *scenario.Control) (a scenario.Answer, shown []scenario
 	case c.Verb == scenario.Join || c.Verb == scenario.Leave:
 		a, err = t.membership(c.Who, c.Groups, c.Verb == scenario.Join)
 		return a, nil, err
+	case c.Verb == scenario.Fdb:
+		a, err = t.fdb(c)
+		return a, nil, err
 	case c.Link != nil:
 		data, err := t.data(c.Link)
 		if err != nil {
@@ -271,15 +274,20 @@ func (t *take) show(who string) (f []scenario.Field, err error) {
 		add(scenario.ShowUsedLen, fmt.Sprint(l.usedLen))
 		add(scenario.ShowBCLim, fmt.Sprint(l.bcLim))
 		add(scenario.ShowList, addressWords(l.list))
-		return f, nil
+	} else {
+		add(scenario.ShowPromiscuity, strconv.Itoa(l.promiscuity))
+		add(scenario.ShowAllmulti, strconv.Itoa(l.allmulti))
 	}
-	unicast, groups, err := t.parentIn.rt.secondary(l.index)
+	var unicast, groups []classify.MAC
+	if who == scenario.Port {
+		unicast, groups, err = t.parentIn.rt.secondary(l.index)
+	} else {
+		unicast, groups, err = t.under.secondary(t.where[who], who)
+	}
 	if err != nil {
 		return nil, err
 	}
 	groups = slices.DeleteFunc(groups, func(m classify.MAC) bool { return m == scenario.AllHosts || m == allNodes })
-	add(scenario.ShowPromiscuity, strconv.Itoa(l.promiscuity))
-	add(scenario.ShowAllmulti, strconv.Itoa(l.allmulti))
 	add(scenario.ShowUnicast, addressWords(unicast))
 	add(scenario.ShowMulticast, addressWords(groups))
 	return f, nil

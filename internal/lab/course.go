@@ -113,6 +113,12 @@ func (n *situation) apply(s *scenario.Scenario, c *scenario.Control, a scenario.
 			v.broadcast = mac
 			n.vmacs[c.Who] = v
 		}
+	case c.Verb == scenario.Fdb && exists:
+		verb := scenario.Join
+		if c.Attr == scenario.AttrFdbDel {
+			verb = scenario.Leave
+		}
+		n.apply(s, &scenario.Control{Verb: verb, Who: c.Who, Groups: []scenario.Addr{scenario.Addr(c.Value)}}, a)
 	case c.Verb == scenario.Join && exists:
 		v.joined = slices.Concat(v.joined, macs(s, c.Groups))
 		n.vmacs[c.Who] = v

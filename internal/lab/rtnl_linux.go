@@ -274,9 +274,18 @@ func answerOf(err error) scenario.Answer {
 	if !errors.As(err, &errno) {
 		return scenario.Answer{Errno: "EIO", Text: err.Error()}
 	}
-	a := scenario.Answer{Errno: unix.ErrnoName(errno)}
+	a := scenario.Answer{Errno: errnoName(errno)}
 	if text, ok := strings.CutPrefix(err.Error(), errno.Error()+": "); ok {
 		a.Text = strings.TrimSuffix(text, ".")
 	}
 	return a
+}
+
+// errnoName is the kernel's name of an error: of the two that glibc has for 95 the
+// library knows the other.
+func errnoName(e syscall.Errno) string {
+	if e == unix.EOPNOTSUPP {
+		return "EOPNOTSUPP"
+	}
+	return unix.ErrnoName(e)
 }

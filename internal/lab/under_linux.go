@@ -37,6 +37,9 @@ type request struct {
 type under interface {
 	way() scenario.Way
 	do(at *space, r request) scenario.Answer
+	// fdb is what "bridge fdb" does to a vmac's further addresses, and lists them.
+	fdb(at *space, op scenario.Attr, name string, mac []byte) scenario.Answer
+	secondary(at *space, name string) (unicast, groups []classify.MAC, err error)
 	// vmacs are those that live in a space, by name.
 	vmacs(at *space) (map[string]*link, error)
 	// sync makes sure that what has been done to a vmac's device, and to its
@@ -192,7 +195,7 @@ func (e emulatorUnder) do(at *space, r request) scenario.Answer {
 	if refusal == nil {
 		return scenario.Answer{}
 	}
-	return scenario.Answer{Errno: unix.ErrnoName(unix.Errno(refusal.Errno)), Text: refusal.Text}
+	return scenario.Answer{Errno: errnoName(unix.Errno(refusal.Errno)), Text: refusal.Text}
 }
 
 // sync is a request that changes nothing: it looks at the device and its parent

@@ -71,6 +71,9 @@ func (r VmacSeen) apply(s *State) (Answer, []Action) {
 		actions = append(actions, fix)
 	}
 
+	if r.Netns != v.Netns {
+		v.Unicast = nil // dev_change_net_namespace: dev_uc_flush
+	}
 	v.Name, v.Netns, v.Broadcast = r.Name, r.Netns, r.Broadcast
 
 	switch {

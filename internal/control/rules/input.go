@@ -45,6 +45,10 @@ func subject(in Input) (VmacID, bool) {
 		return r.Vmac, true
 	case VmacGone:
 		return r.Vmac, true
+	case FdbAdd:
+		return r.Vmac, true
+	case FdbDel:
+		return r.Vmac, true
 	}
 	return 0, false
 }
@@ -177,6 +181,8 @@ const (
 	SetDown                        // take Vmac down
 	SetCarrier                     // On: the carrier of Vmac
 	Delete                         // delete the device of Vmac
+	AddGroup                       // MAC is a further group of Vmac
+	DelGroup                       // and no longer
 )
 
 // Action is something to be done to a real device.

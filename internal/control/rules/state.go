@@ -82,6 +82,7 @@ type Vmac struct {
 	Promisc    bool
 	Allmulti   bool
 	Groups     []classify.MAC
+	Unicast    []classify.MAC // secondary addresses, in order of addition
 	BCQueueLen uint32
 }
 
@@ -138,7 +139,7 @@ func (s State) Spec(id ParentID) classify.Spec {
 		spec.Vmacs[i] = classify.Vmac{
 			Name: v.Name, Mode: v.Mode, Flags: v.Flags, MAC: v.MAC, Broadcast: v.Broadcast,
 			Up: v.Up, UpSeq: v.UpSeq, MTU: v.MTU,
-			Groups: v.Groups, Promisc: v.Promisc, Allmulti: v.Allmulti,
+			Groups: v.Groups, Unicast: v.Unicast, Promisc: v.Promisc, Allmulti: v.Allmulti,
 			FilterKey:  uint32(v.ID) * 0x9E3779B1,
 			BCQueueLen: v.BCQueueLen,
 		}

@@ -182,7 +182,7 @@ func link(l *scenario.Link) (list []string) {
 
 // allActions are all that the language can do.
 var allActions = []string{
-	"send", "add vmac", "delete vmac", "delete parent", "delete vmac netns", "join vmac", "leave vmac", "show vmac", "show parent",
+	"send", "add vmac", "delete vmac", "delete parent", "delete vmac netns", "join vmac", "leave vmac", "show vmac", "show parent", "fdb vmac add", "fdb vmac replace", "fdb vmac del",
 	"set vmac mode", "set vmac flag", "set vmac bcqueuelen", "set vmac bclim",
 	"set vmac macaddr add", "set vmac macaddr del", "set vmac macaddr flush", "set vmac macaddr set",
 	"set vmac macaddr", // with a number that is none of these
@@ -204,6 +204,7 @@ var allAnswers = []string{
 	"set vmac address EINVAL", "set vmac address EADDRINUSE", "set vmac address EADDRNOTAVAIL", "set vmac up EADDRINUSE",
 	"set vmac mtu EINVAL", `set vmac mtu EINVAL "mtu less than device minimum"`, `set vmac mtu EINVAL "mtu greater than device maximum"`,
 	"delete vmac ENODEV",
+	"fdb vmac add EOPNOTSUPP", "fdb vmac add EEXIST", "fdb vmac replace EOPNOTSUPP", "fdb vmac del EOPNOTSUPP", "fdb vmac del ENOENT",
 	"set vmac macaddr add, set vmac mode EINVAL", "set vmac macaddr add, set vmac mode EADDRNOTAVAIL",
 	"set vmac bcqueuelen, set vmac mode EINVAL", "set vmac bcqueuelen, set vmac flag EINVAL", "set vmac bcqueuelen, set vmac macaddr flush EINVAL",
 	"set vmac bclim, set vmac bcqueuelen, set vmac flag, set vmac macaddr add, set vmac mode EINVAL",

@@ -18,8 +18,8 @@
 // (mode, flag, bcqueuelen, bclim, macaddr, address, mtu) and list, broadcast,
 // join, promisc, allmulti, down, netns, on.
 //
-// Steps are send, and the control actions add, set, delete, join, leave and
-// show. Indented below a step stands what follows from it: who gets the frame
+// Steps are send, and the control actions add, set, delete, join, leave, fdb
+// (add, replace or del of a further address, as "bridge fdb" does) and show. Indented below a step stands what follows from it: who gets the frame
 // and as what type, "nobody", what is counted, the answer, the order, and what a
 // show shows. Whoever isn't named gets nothing; a send without a line expects
 // nothing in particular.

@@ -266,6 +266,8 @@ func (c *Control) words() string {
 		return c.Who + " " + strings.Join(c.Link.words(), " ")
 	case c.Verb == Delete && c.Attr == AttrNetns:
 		return "netns " + c.Value
+	case c.Verb == Fdb:
+		return string(c.Attr) + " " + c.Who + " " + c.Value
 	case c.Attr == AttrNetns && c.Value == "":
 		return c.Who + " netns parent"
 	case c.Attr != "":

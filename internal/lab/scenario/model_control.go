@@ -33,6 +33,8 @@ func (m *machine) control(c *Control) Answer {
 		a = m.answer(m.apply(rules.DelLink{Vmac: v.ID}))
 	case c.Verb == Join || c.Verb == Leave:
 		m.groups(v, c)
+	case c.Verb == Fdb:
+		a = m.fdb(v, c)
 	case c.Link != nil:
 		a = m.change(v, c.Link)
 	default:
@@ -52,7 +54,7 @@ func errnoWord(e syscall.Errno) string {
 	}{
 		{syscall.EADDRINUSE, "EADDRINUSE"}, {syscall.EADDRNOTAVAIL, "EADDRNOTAVAIL"}, {syscall.EBUSY, "EBUSY"}, {syscall.EEXIST, "EEXIST"},
 		{syscall.EINVAL, "EINVAL"}, {syscall.EMSGSIZE, "EMSGSIZE"}, {syscall.ENETDOWN, "ENETDOWN"}, {syscall.ENFILE, "ENFILE"},
-		{syscall.ENOBUFS, "ENOBUFS"}, {syscall.ENODEV, "ENODEV"}, {syscall.ENXIO, "ENXIO"}, {syscall.EOPNOTSUPP, "EOPNOTSUPP"}, {syscall.ERANGE, "ERANGE"},
+		{syscall.ENOBUFS, "ENOBUFS"}, {syscall.ENODEV, "ENODEV"}, {syscall.ENOENT, "ENOENT"}, {syscall.ENXIO, "ENXIO"}, {syscall.EOPNOTSUPP, "EOPNOTSUPP"}, {syscall.ERANGE, "ERANGE"},
 	} {
 		if n.errno == e {
 			return n.word
@@ -160,6 +162,26 @@ func (m *machine) change(v *rules.Vmac, l *Link) Answer {
 		} else {
 			m.promisc++
 		}
+	}
+	return a
+}
+
+// fdb changes a vmac's further addresses. What the device is given, or loses, is
+// a group like any other.
+func (m *machine) fdb(v *rules.Vmac, c *Control) Answer {
+	b, _ := m.s.Octets(Addr(c.Value))
+	del := c.Attr == AttrFdbDel
+	var in rules.Input = rules.FdbAdd{Vmac: v.ID, Address: b, Replace: c.Attr == AttrFdbReplace}
+	if del {
+		in = rules.FdbDel{Vmac: v.ID, Address: b}
+	}
+	a := m.answer(m.apply(in))
+	if mac := classify.MACFrom(b); a.OK() && mac.IsGroup() {
+		verb := Join
+		if del {
+			verb = Leave
+		}
+		m.groups(v, &Control{Verb: verb, Groups: []Addr{Addr(c.Value)}})
 	}
 	return a
 }

@@ -79,6 +79,7 @@ func (m *machine) show(who string) Shown {
 		{ShowMTU, strconv.Itoa(v.MTU)}, {ShowState, state[v.Up]}, {ShowCarrier, yes[v.Up && v.Carrier]},
 		{ShowBCQueueLen, strconv.FormatUint(uint64(v.BCQueueLen), 10)}, {ShowUsedLen, strconv.FormatUint(uint64(p.UsedBCQueueLen()), 10)},
 		{ShowBCLim, strconv.Itoa(int(p.BCLim))}, {ShowList, macList(p.SourceList(v.ID))},
+		{ShowUnicast, macList(v.Unicast)}, {ShowMulticast, macList(m.extra[v.ID].groups)},
 	}}
 }
 

@@ -111,8 +111,8 @@ const (
 	ShowList        = "list"        // vmac: octets, sorted, with commas; none
 	ShowPromiscuity = "promiscuity" // parent: a number
 	ShowAllmulti    = "allmulti"    // parent: a number
-	ShowUnicast     = "unicast"     // parent: secondary addresses, as ShowList
-	ShowMulticast   = "multicast"   // parent: groups that vmacs brought, without allhosts, as ShowList
+	ShowUnicast     = "unicast"     // secondary addresses, as ShowList
+	ShowMulticast   = "multicast"   // groups, the parent's from vmacs, without allhosts, as ShowList
 )
 
 // Why is the reason for which a vmac got nothing. Reason is Delivered, the zero

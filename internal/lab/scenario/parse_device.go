@@ -211,6 +211,14 @@ func (p *parser) control(verb Verb) *Control {
 	case Join, Leave:
 		c.Who = p.who(false)
 		c.Groups = p.addrs("groups with commas between them", true)
+	case Fdb:
+		const want = "add, replace or del"
+		c.Attr = Attr(p.next(want))
+		if c.Attr != AttrFdbAdd && c.Attr != AttrFdbReplace && c.Attr != AttrFdbDel {
+			p.wrong(want)
+		}
+		c.Who = p.who(false)
+		c.Value = string(p.addr("an address", true))
 	case Show:
 		c.Who = p.who(true)
 	}

@@ -8,7 +8,7 @@ import (
 
 // top reads a statement that isn't indented.
 func (p *parser) top() {
-	const statements = "one of title, profile, only, recorded, parent, name, vmac, send, add, set, delete, join, leave, show"
+	const statements = "one of title, profile, only, recorded, parent, name, vmac, send, add, set, delete, join, leave, fdb, show"
 	word := p.next(statements)
 	if p.s.Title == "" && word != "title" {
 		p.wrong("the statement title, with one sentence")
@@ -57,7 +57,7 @@ func (p *parser) top() {
 		p.s.Vmacs = append(p.s.Vmacs, *v)
 	case "send":
 		p.step(Step{Send: p.send()})
-	case "add", "set", "delete", "join", "leave", "show":
+	case "add", "set", "delete", "join", "leave", "fdb", "show":
 		p.step(Step{Control: p.control(Verb(word))})
 	default:
 		p.wrong(statements)

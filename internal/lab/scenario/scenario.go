@@ -164,6 +164,7 @@ const (
 	Delete Verb = "delete" // a vmac, "parent", or with Attr AttrNetns the namespace Value
 	Join   Verb = "join"   // Groups
 	Leave  Verb = "leave"  // Groups
+	Fdb    Verb = "fdb"    // Attr is one of AttrFdb*, Value the address
 	Show   Verb = "show"   // what Outcome.Shows has
 )
 
@@ -182,6 +183,13 @@ const (
 	AttrCarrier   Attr = "carrier"   // parent only. Value: on, off; settled before the step ends
 	AttrIngress   Attr = "ingress"   // parent only: a tc rule drops what is received. Value: "pass", "drop", or Addr: drop what is for it
 	AttrEgress    Attr = "egress"    // parent only: a tc rule drops what is sent. Value: "pass" or "drop"
+)
+
+// What an Fdb does to a vmac's further addresses, as "bridge fdb" would.
+const (
+	AttrFdbAdd     Attr = "add"
+	AttrFdbReplace Attr = "replace"
+	AttrFdbDel     Attr = "del"
 )
 
 // Control is one action on the control plane.
