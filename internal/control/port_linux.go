@@ -36,6 +36,7 @@ type port struct {
 	// Under the engine's lock.
 	want, have uint64 // changes asked for, and published
 	listed     bool   // some vmac's address was in the parent's list
+	promisc    int    // what vmacs asked of the parent's promiscuity
 	filters    string // what the parent did with it
 	last       *netdev
 	left       time.Time // when it was not found where it was
@@ -180,14 +181,14 @@ func (p *port) swap() (again bool) {
 // noteFiltering finds out whether the parent filters unicast: if not, it became
 // promiscuous with the first address (__dev_set_rx_mode).
 func (p *port) noteFiltering(a classify.Addresses, before, after *netdev) {
-	had := p.listed
-	p.listed = len(a.Unicast) > 0
+	had, asked := p.listed, p.promisc
+	p.listed, p.promisc = len(a.Unicast) > 0, a.Promisc
 	switch {
 	case !p.listed:
 		p.filters = ""
 	case !had && before != nil:
 		p.filters = "unicast filter"
-		if after.promiscuity-before.promiscuity > a.Promisc {
+		if after.promiscuity-before.promiscuity > a.Promisc-asked {
 			p.filters = "promiscuous"
 		}
 	}
