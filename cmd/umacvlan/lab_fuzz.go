@@ -48,6 +48,7 @@ func labFuzzCommand() *cobra.Command {
 	f.IntVar(&o.Scenarios, "scenarios", 0, "stop after so many scenarios")
 	f.DurationVar(&o.For, "for", 0, "stop beginning scenarios then (60s if nothing else stops it)")
 	f.IntVar(&o.Frames, "frames", 0, "stop after so many frames")
+	f.IntVar(&o.jobs, "jobs", 1, "scenarios to play at the same time, 1 to 64")
 	f.StringVar(&o.on, "on", "all", "ways to compare, with commas: kernel, emulator, model, or all that can")
 	f.IntVar(&o.atLeast, "at-least", 0, "fail unless every reason, cell and action occurred so often")
 	f.DurationVar(&o.Shrink, "shrink", 20*time.Second, "how long to make what was found smaller")
@@ -60,12 +61,16 @@ type labFuzz struct {
 	random.Options
 	on, out string
 	atLeast int
+	jobs    int
 	json    bool
 }
 
 func (o *labFuzz) run(cmd *cobra.Command) error {
 	if o.For == 0 && o.Frames == 0 && o.Scenarios == 0 {
 		o.For = time.Minute
+	}
+	if o.jobs < 1 || o.jobs > 64 {
+		return usageError("umacvlan: --jobs %d: not from 1 to 64", o.jobs)
 	}
 	ways, err := o.ways()
 	if err != nil {
@@ -80,7 +85,7 @@ func (o *labFuzz) run(cmd *cobra.Command) error {
 	}
 	args := []string{
 		"lab", "fuzz", "--seed", strconv.FormatUint(o.Seed, 10), "--number", strconv.FormatUint(o.First, 10),
-		"--scenarios", strconv.Itoa(o.Scenarios), "--for", o.For.String(), "--frames", strconv.Itoa(o.Frames), "--on", o.on,
+		"--scenarios", strconv.Itoa(o.Scenarios), "--for", o.For.String(), "--frames", strconv.Itoa(o.Frames), "--on", o.on, "--jobs", strconv.Itoa(o.jobs),
 		"--at-least", strconv.Itoa(o.atLeast), "--shrink", o.Shrink.String(), "--out", out, "--json=" + strconv.FormatBool(o.json),
 	}
 	code, err := lab.Reexec(args...)
@@ -112,12 +117,14 @@ func (o *labFuzz) ways() (list []scenario.Way, err error) {
 func (o *labFuzz) inside(cmd *cobra.Command, ways []scenario.Way) (err error) {
 	ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
 	defer stop()
-	var players []scenario.Player
+	sets := make([][]scenario.Player, o.jobs)
 	for _, w := range ways {
 		open, check := lab.KernelPlayer, lab.CheckMacvlan
 		switch w {
 		case scenario.Model:
-			players = append(players, scenario.NewModel())
+			for i := range sets {
+				sets[i] = append(sets[i], scenario.NewModel())
+			}
 			continue
 		case scenario.Emulator:
 			open, check = lab.EmulatorPlayer, lab.CheckTUN
@@ -129,10 +136,14 @@ func (o *labFuzz) inside(cmd *cobra.Command, ways []scenario.Way) (err error) {
 			fmt.Fprintf(cmd.ErrOrStderr(), "umacvlan: without the %s: %v\n", w, err)
 			continue
 		}
-		p := open()
-		defer func() { err = errors.Join(err, p.Close()) }()
-		players = append(players, lab.Bursts{Player: p})
+		for i := range sets {
+			p := open()
+			defer func() { err = errors.Join(err, p.Close()) }()
+			sets[i] = append(sets[i], lab.Bursts{Player: p})
+		}
 	}
+	players := sets[0]
+	o.Beside = sets[1:]
 	if len(players) < 2 {
 		return errors.New("lab fuzz: nothing to compare with")
 	}

@@ -27,8 +27,11 @@ type Options struct {
 	// Compare compares what two ways observed, and gives differences that are
 	// known a number. It may be nil: scenario.Compare, which knows none.
 	Compare func(s *scenario.Scenario, left, right *scenario.Result) []scenario.Difference
-	// Found is told of each finding at once, Progress after each scenario, in the
-	// goroutine that called Run. Either may be nil.
+	// Beside are further sets of players, like the ways given to Run: each set
+	// plays scenarios of its own at the same time.
+	Beside [][]scenario.Player
+	// Found is told of each finding at once, Progress after each scenario, never
+	// both or twice at a time. Either may be nil.
 	Found    func(*Finding)
 	Progress func(*Report)
 }
@@ -72,51 +75,71 @@ func Run(ctx context.Context, ways []scenario.Player, o Options) (*Report, error
 	if o.Compare == nil {
 		o.Compare = scenario.Compare
 	}
-	r := &runner{ways: ways, o: o, model: scenario.NewModel(), report: &Report{
+	c := &course{o: o, start: time.Now(), next: o.First, report: &Report{
 		Seed: o.Seed, First: o.First, Repeated: map[scenario.Way]int{}, Listed: map[string]int{}, Histogram: NewHistogram(),
 	}}
-	start := time.Now()
-	for n := o.First; ctx.Err() == nil; n++ {
-		if o.For > 0 && time.Since(start) >= o.For || o.Frames > 0 && r.report.Frames >= o.Frames || o.Scenarios > 0 && r.report.Scenarios >= o.Scenarios {
-			break
-		}
-		if err := r.scenario(ctx, n); err != nil && ctx.Err() == nil {
-			return r.report, err
-		}
-		r.report.Took = time.Since(start)
-		if o.Progress != nil {
-			o.Progress(r.report)
-		}
+	sets := append([][]scenario.Player{ways}, o.Beside...)
+	errs := make([]error, len(sets))
+	var wg sync.WaitGroup
+	for i, ways := range sets {
+		wg.Go(func() {
+			r := &runner{ways: ways, o: o, model: scenario.NewModel(), course: c}
+			for errs[i] == nil {
+				n, more := c.take()
+				if !more || ctx.Err() != nil {
+					return
+				}
+				if err := r.scenario(ctx, n); err != nil && ctx.Err() == nil {
+					errs[i] = err
+				}
+			}
+		})
 	}
-	return r.report, nil
+	wg.Wait()
+	return c.report, errors.Join(errs...)
 }
 
-type runner struct {
-	ways   []scenario.Player
-	o      Options
-	model  scenario.Player
+// course is what all sets of players have in common.
+type course struct {
+	o     Options
+	start time.Time
+
+	mu     sync.Mutex
+	next   uint64
 	report *Report
+}
+
+// take hands out the number of a scenario.
+func (c *course) take() (n uint64, more bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.o.For > 0 && time.Since(c.start) >= c.o.For || c.o.Frames > 0 && c.report.Frames >= c.o.Frames ||
+		c.o.Scenarios > 0 && int(c.next-c.o.First) >= c.o.Scenarios {
+		return 0, false
+	}
+	c.next++
+	return c.next - 1, true
+}
+
+// runner plays with one set of players.
+type runner struct {
+	ways  []scenario.Player
+	o     Options
+	model scenario.Player
+	*course
 }
 
 func (r *runner) scenario(ctx context.Context, number uint64) error {
 	s := New(r.o.Seed, number, r.o.Size)
-	played, model, err := r.play(ctx, s)
+	played, model, repeated, err := r.play(ctx, s)
 	if err != nil {
 		return err
 	}
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	r.report.Scenarios++
-	r.report.Histogram.Add(s, model)
-	for _, st := range s.Steps {
-		if st.Send != nil {
-			r.report.Frames++
-		} else {
-			r.report.Controls++
-		}
-	}
 	listed := map[string]map[int]bool{}
+	var findings []*Finding
 	for i := range played {
 		f := r.compare(s, played, i, func(d scenario.Difference) {
 			if listed[d.Listed] == nil {
@@ -126,11 +149,36 @@ func (r *runner) scenario(ctx context.Context, number uint64) error {
 		})
 		if f != nil {
 			f.Number = number
-			r.found(ctx, f, i)
+			findings = append(findings, r.found(ctx, f, i))
 		}
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	report := r.report
+	report.Scenarios++
+	report.Histogram.Add(s, model)
+	for _, st := range s.Steps {
+		if st.Send != nil {
+			report.Frames++
+		} else {
+			report.Controls++
+		}
+	}
+	for i, p := range r.ways {
+		report.Repeated[p.Way()] += repeated[i]
+	}
 	for number, steps := range listed {
-		r.report.Listed[number] += len(steps)
+		report.Listed[number] += len(steps)
+	}
+	report.Findings = append(report.Findings, findings...)
+	report.Took = time.Since(r.start)
+	if r.o.Found != nil {
+		for _, f := range findings {
+			r.o.Found(f)
+		}
+	}
+	if r.o.Progress != nil {
+		r.o.Progress(report)
 	}
 	return nil
 }
@@ -141,11 +189,12 @@ type outcome struct {
 	err    error
 }
 
-// play plays a scenario in all ways at once.
-func (r *runner) play(ctx context.Context, s *scenario.Scenario) ([]outcome, *scenario.Result, error) {
+// play plays a scenario in all ways at once, and says how often each played it
+// again because a group leaked.
+func (r *runner) play(ctx context.Context, s *scenario.Scenario) ([]outcome, *scenario.Result, []int, error) {
 	raw, err := r.model.Play(ctx, s)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	model := Fold(s, raw)
 	list := make([]outcome, len(r.ways))
@@ -167,10 +216,7 @@ func (r *runner) play(ctx context.Context, s *scenario.Scenario) ([]outcome, *sc
 		})
 	}
 	wg.Wait()
-	for i, p := range r.ways {
-		r.report.Repeated[p.Way()] += repeated[i]
-	}
-	return list, raw, nil
+	return list, raw, repeated, nil
 }
 
 // Leaked reports whether somebody got a group that, as the model says, it has
@@ -218,7 +264,7 @@ func (r *runner) compare(s *scenario.Scenario, played []outcome, i int, listed f
 }
 
 // found looks whether a finding comes again, and makes it small.
-func (r *runner) found(ctx context.Context, f *Finding, way int) {
+func (r *runner) found(ctx context.Context, f *Finding, way int) *Finding {
 	kinds := map[string]bool{}
 	for _, d := range f.Differences {
 		kinds[d.Kind] = true
@@ -232,8 +278,8 @@ func (r *runner) found(ctx context.Context, f *Finding, way int) {
 		if way > 0 {
 			ways = append(ways, r.ways[way])
 		}
-		part := &runner{ways: ways, o: r.o, model: r.model, report: &Report{Repeated: map[scenario.Way]int{}}}
-		played, _, err := part.play(ctx, s)
+		part := &runner{ways: ways, o: r.o, model: r.model}
+		played, _, _, err := part.play(ctx, s)
 		if err != nil {
 			return false
 		}
@@ -256,10 +302,7 @@ func (r *runner) found(ctx context.Context, f *Finding, way int) {
 			}
 		}
 	}
-	r.report.Findings = append(r.report.Findings, f)
-	if r.o.Found != nil {
-		r.o.Found(f)
-	}
+	return f
 }
 
 // String says in a line what was found.
