@@ -10,6 +10,8 @@ import (
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
+
+	"github.com/umacvlan/umacvlan/internal/feature"
 )
 
 // place is where a device is: what the kernel knows it by.
@@ -28,6 +30,7 @@ type hub struct {
 	home  Namespace
 	conn  *conn
 	file  *os.File
+	hears bool                 // of other namespaces
 	event func(place, *netdev) // a device changed; the netdev of an RTM_DELLINK, else nil
 	lost  func()               // messages were lost
 	gone  func(netns uint64)   // a namespace ended
@@ -36,12 +39,12 @@ type hub struct {
 	inode map[int32]uint64 // by id
 }
 
-// Groups of rtnetlink. The last two came with 6.14; before, joins are seen by
-// what usually makes them, an address, and by looking every now and then.
-var hubGroups = []int{
-	unix.RTNLGRP_LINK, unix.RTNLGRP_NSID, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR,
-	unix.RTNLGRP_IPV4_MCADDR, unix.RTNLGRP_IPV6_MCADDR,
-}
+// Groups of rtnetlink. Without the joined ones, joins are seen by what usually
+// makes them, an address, and by looking every now and then.
+var (
+	hubGroups    = []int{unix.RTNLGRP_LINK, unix.RTNLGRP_NSID, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR}
+	joinedGroups = []int{unix.RTNLGRP_IPV4_MCADDR, unix.RTNLGRP_IPV6_MCADDR}
+)
 
 func newHub() (_ *hub, err error) {
 	h := &hub{inode: map[int32]uint64{}}
@@ -65,17 +68,26 @@ func newHub() (_ *hub, err error) {
 		if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 			return fmt.Errorf("bind rtnetlink: %w", err)
 		}
-		if err := unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_LISTEN_ALL_NSID, 1); err != nil {
-			return fmt.Errorf("listen to other namespaces: %w", err)
+		if !feature.Off(feature.ListenAll) {
+			err := unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_LISTEN_ALL_NSID, 1)
+			feature.Note(feature.ListenAll, err) // EPERM without CAP_NET_BROADCAST
+			h.hears = err == nil
 		}
 		if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 4<<20) != nil {
 			unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, 4<<20)
 		}
-		for i, g := range hubGroups {
-			if err := unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, g); err != nil && i < 4 {
+		for _, g := range hubGroups {
+			if err := unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, g); err != nil {
 				return fmt.Errorf("join rtnetlink group %d: %w", g, err)
 			}
 		}
+		if feature.Off(feature.GroupEvents) {
+			return nil
+		}
+		for _, g := range joinedGroups {
+			err = errors.Join(err, unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, g))
+		}
+		feature.Note(feature.GroupEvents, err)
 		return nil
 	})
 	return h, err

@@ -7,6 +7,8 @@ import (
 	"runtime"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/umacvlan/umacvlan/internal/feature"
 )
 
 // Namespace is an open handle on a network namespace. The zero value is none.
@@ -17,7 +19,13 @@ type Namespace struct {
 }
 
 // CurrentNamespace opens the calling thread's network namespace.
-func CurrentNamespace() (Namespace, error) { return OpenNamespace("/proc/thread-self/ns/net") }
+func CurrentNamespace() (Namespace, error) {
+	f, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		return Namespace{}, fmt.Errorf("open own namespace: %w", err)
+	}
+	return namespaceOf(f)
+}
 
 // OpenNamespace opens a network namespace by the path of its file, such as
 // /run/netns/NAME or /proc/PID/ns/net. What is no namespace is not opened, and
@@ -42,24 +50,36 @@ func OpenNamespace(path string) (Namespace, error) {
 	if err != nil {
 		return fail(err)
 	}
+	if !isNetns(fd) {
+		unix.Close(fd)
+		return fail(errNoNamespace)
+	}
 	return namespaceOf(os.NewFile(uintptr(fd), path))
 }
 
 var errNoNamespace = fmt.Errorf("not a network namespace: %w", unix.EINVAL)
 
-// namespaceOf takes over f, whatever it returns.
+// namespaceOf takes over f, which is a network namespace, whatever it returns.
 func namespaceOf(f *os.File) (Namespace, error) {
-	kind, err := unix.IoctlRetInt(int(f.Fd()), unix.NS_GET_NSTYPE)
-	if err != nil || kind != unix.CLONE_NEWNET {
-		f.Close()
-		return Namespace{}, &os.PathError{Op: "open namespace", Path: f.Name(), Err: errNoNamespace}
-	}
 	var st unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
 		f.Close()
 		return Namespace{}, fmt.Errorf("stat namespace %s: %w", f.Name(), err)
 	}
 	return Namespace{file: f, inode: st.Ino}, nil
+}
+
+// isNetns asks what fd is, or, on kernels that don't tell, enters it.
+func isNetns(fd int) bool {
+	if !feature.Off(feature.NSType) {
+		kind, err := unix.IoctlRetInt(fd, unix.NS_GET_NSTYPE)
+		if err != unix.ENOTTY {
+			feature.Note(feature.NSType, err)
+			return err == nil && kind == unix.CLONE_NEWNET
+		}
+		feature.Note(feature.NSType, feature.ErrOld)
+	}
+	return onThread(func() error { return unix.Setns(fd, unix.CLONE_NEWNET) }) == nil
 }
 
 // Inode is the namespace's inode number, which names it on this machine for as

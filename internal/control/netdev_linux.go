@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/umacvlan/umacvlan/classify"
+	"github.com/umacvlan/umacvlan/internal/feature"
 )
 
 // netdev is an RTM_NEWLINK: the attributes that the library's links leave out
@@ -89,7 +90,9 @@ func parseNetdev(m []byte) (*netdev, error) {
 		case unix.IFLA_MIN_MTU:
 			d.minMTU = number()
 		case unix.IFLA_MAX_MTU:
-			d.maxMTU = number()
+			if !feature.Off(feature.MaxMTU) {
+				d.maxMTU = number()
+			}
 		case unix.IFLA_QDISC:
 			d.qdisc = unix.ByteSliceToString(v)
 		case unix.IFLA_OPERSTATE:
@@ -103,7 +106,9 @@ func parseNetdev(m []byte) (*netdev, error) {
 		case unix.IFLA_PROMISCUITY:
 			d.promiscuity = number()
 		case unix.IFLA_ALLMULTI:
-			d.allmulti, d.hasAllmulti = number(), true
+			if !feature.Off(feature.AllmultiCount) {
+				d.allmulti, d.hasAllmulti = number(), true
+			}
 		case unix.IFLA_NUM_TX_QUEUES:
 			d.txQueues = number()
 		case unix.IFLA_NUM_RX_QUEUES:
@@ -115,7 +120,9 @@ func parseNetdev(m []byte) (*netdev, error) {
 		case unix.IFLA_MASTER:
 			d.master = number()
 		case unix.IFLA_NEW_NETNSID:
-			d.newNetnsID, d.hasNewNetns = int(int32(number())), true
+			if !feature.Off(feature.NewNetns) {
+				d.newNetnsID, d.hasNewNetns = int(int32(number())), true
+			}
 		case unix.IFLA_NEW_IFINDEX:
 			d.newIndex = number()
 		case unix.IFLA_STATS64:
@@ -132,7 +139,7 @@ func parseNetdev(m []byte) (*netdev, error) {
 		}
 	}
 	if !d.hasAllmulti && d.flags&unix.IFF_ALLMULTI != 0 {
-		d.allmulti = 1 // IFLA_ALLMULTI came with 6.0
+		d.allmulti = 1
 	}
 	return d, nil
 }

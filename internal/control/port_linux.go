@@ -174,7 +174,7 @@ func (p *port) swap() (again bool) {
 		return false
 	}
 	was := rp.FilterAll
-	e.state, _, _ = rules.Apply(e.state, rules.FilterSeen{Parent: p.id, Promisc: after.promiscuity > 0, Allmulti: after.allmulti > 0})
+	e.state, _, _ = rules.Apply(e.state, rules.FilterSeen{Parent: p.id, Promisc: after.promiscuity > 0, Allmulti: after.allmulti > 0 || spec.Addresses().Allmulti > 0})
 	return e.state.Port(p.id).FilterAll != was
 }
 

@@ -49,11 +49,20 @@ func (e *Engine) touchAll()                   { e.mark(func(d *dirt) { d.all = t
 func (e *Engine) touchNetns(inode uint64)     { e.mark(func(d *dirt) { d.netns = append(d.netns, inode) }) }
 func (e *Engine) touchGone(v *dataplane.Vmac) { e.mark(func(d *dirt) { d.gone = append(d.gone, v) }) }
 
+// blindEvery is how often everything is looked at where rtnetlink tells nothing
+// of other namespaces.
+const blindEvery = 100 * time.Millisecond
+
 // reconcileUntil looks at what has changed, and now and then at what changes
 // without notice.
 func (e *Engine) reconcileUntil(ctx context.Context) {
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
+	blind := time.NewTimer(blindEvery)
+	defer blind.Stop()
+	if e.hub.hears {
+		blind.Stop()
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -66,6 +75,10 @@ func (e *Engine) reconcileUntil(ctx context.Context) {
 			e.reconcile(work)
 		case <-tick.C:
 			e.pollGroups()
+		case <-blind.C:
+			start := time.Now()
+			e.reconcile(dirt{all: true})
+			blind.Reset(max(blindEvery, swapShare*time.Since(start)))
 		}
 	}
 }
@@ -154,6 +167,7 @@ func (e *Engine) look(d *device, patient bool) {
 		e.log.Warn("look at vmac", "vmac", d.name, "err", err)
 		return
 	}
+	d.last = nil // an RTM_DELLINK that didn't say that the device had only moved
 	v, rp := e.state.Vmac(d.id)
 	if v == nil || same(v, seen) {
 		return

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/umacvlan/umacvlan/classify"
+	"github.com/umacvlan/umacvlan/internal/feature"
 )
 
 // conn is an rtnetlink socket for requests. It belongs to the namespace in which
@@ -29,8 +30,10 @@ func (n Namespace) dial() (*conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open rtnetlink: %w", err)
 	}
-	if err := errors.Join(s.SetExtAck(true),
-		s.SetSendTimeout(&unix.Timeval{Sec: 10}), s.SetReceiveTimeout(&unix.Timeval{Sec: 10})); err != nil {
+	if !feature.Off(feature.ExtAck) {
+		feature.Note(feature.ExtAck, s.SetExtAck(true))
+	}
+	if err := errors.Join(s.SetSendTimeout(&unix.Timeval{Sec: 10}), s.SetReceiveTimeout(&unix.Timeval{Sec: 10})); err != nil {
 		s.Close()
 		return nil, fmt.Errorf("set up rtnetlink: %w", err)
 	}

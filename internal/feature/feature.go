@@ -57,7 +57,7 @@ var List = []Feature{
 	{BPF, "4.9", "programs that take frames from the host's stack and correct packet types", "nft-netdev; packet types are the TAP's"},
 	{NSType, "4.11", "tells network namespaces from others", "they are entered to see"},
 	{ExtAck, "4.12", "a refusal in the kernel's own words", "its error number alone"},
-	{NewNetns, "4.16", "tells where a parent has been moved to", "namespaces are searched for its name, index and address"},
+	{NewNetns, "4.16", "tells where a parent has been moved to", "a parent that is moved counts as deleted"},
 	{MaxMTU, "4.19", "a vmac's MTU is bounded by what the parent could have", "it is bounded by 65535"},
 	{IgnoreOutgoing, "4.20", "the reader doesn't see what the host sends", "the socket's filter drops it"},
 	{SetCarrier, "5.0", "a vmac's carrier follows the parent's", "the carrier of vmacs stays on"},
