@@ -238,11 +238,14 @@ type progress struct {
 
 func (t *take) progress(f *flight) progress {
 	p := progress{sent: true, agree: true}
-	heard := map[string]uint64{}
+	heard, left := map[string]uint64{}, map[string]uint64{}
 	for _, at := range t.spaces {
 		for i := range at.tap.Seen {
 			s := &at.tap.Seen[i]
 			p.seen++
+			if s.Type == classify.TypeOutgoing {
+				left[t.devices[at][s.Index]]++ // what the stack sends by itself too
+			}
 			if s.Type != classify.TypeOutgoing && !f.noise(s) {
 				heard[t.devices[at][s.Index]]++
 			}
@@ -259,7 +262,7 @@ func (t *take) progress(f *flight) progress {
 		}
 		p.counted += c.RxPackets + c.TxPackets + c.TxDropped
 		p.agree = p.agree && c.RxPackets == heard[name]
-		p.sent = p.sent && c.TxPackets+c.TxDropped >= f.sent[name]
+		p.sent = p.sent && c.TxPackets+c.TxDropped >= max(f.sent[name], left[name])
 	}
 	return p
 }
