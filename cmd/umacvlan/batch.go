@@ -58,10 +58,13 @@ func (a *app) batch(ctx context.Context, name string) error {
 }
 
 func (s *session) batchCommand(ctx context.Context, args []string) error {
-	if !matches(args[0], "link") {
-		return usageError(`Object "%s" is unknown, try "umacvlan help".`, args[0])
+	switch {
+	case matches(args[0], "link"):
+		return s.link(ctx, args[1:])
+	case args[0] == "fdb":
+		return s.fdb(ctx, args[1:])
 	}
-	return s.link(ctx, args[1:])
+	return usageError(`Object "%s" is unknown, try "umacvlan help".`, args[0])
 }
 
 // batchReader splits a batch into commands (getcmdline and makeargs): # begins

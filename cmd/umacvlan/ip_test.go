@@ -57,7 +57,12 @@ func mustRun(t *testing.T, name string, args ...string) {
 
 // ip runs the real ip in the namespace.
 func (ns ipNamespace) ip(args ...string) (stdout, stderr string, code int) {
-	cmd := exec.Command("ip", append([]string{"netns", "exec", string(ns), "ip"}, args...)...)
+	return ns.run("ip", args...)
+}
+
+// run runs any command in the namespace.
+func (ns ipNamespace) run(name string, args ...string) (stdout, stderr string, code int) {
+	cmd := exec.Command("ip", append([]string{"netns", "exec", string(ns), name}, args...)...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err := cmd.Run()

@@ -103,6 +103,13 @@ func parseOptions(args []string) (options, []string, error) {
 	return o, args, nil
 }
 
+// forFdb says that fdb, too, has a use for every option given. There is nothing
+// more to print of an address with -d or -s, and a line each with -o: as bridge
+// takes these, so do we.
+func (o *options) forFdb() bool {
+	return !o.brief && !o.human && !o.iec && o.color == colorUnset && !o.force
+}
+
 func findOption(opt string) int {
 	for i, t := range optionTable {
 		// "-" alone abbreviates everything and means nothing; "-f" is

@@ -14,6 +14,7 @@ func (a *app) commands() []*cobra.Command {
 		a.runCommand(),
 		a.daemonCommand(),
 		a.linkCommand(),
+		a.fdbCommand(),
 		a.explainCommand(),
 		a.ledgerCommand(),
 		a.statusCommand(),
@@ -41,6 +42,7 @@ func (a *app) dispatch(args []string) error {
 		args = []string{"--help"} // -h alone is what people type for help
 	case len(args) > 0 && matches(args[0], "link"):
 		args = append([]string{"link"}, args[1:]...)
+	case len(args) > 0 && args[0] == "fdb" && opts.forFdb():
 	case len(args) > 0 && opts.linkOnly != "":
 		return usageError(`umacvlan: option %s goes with "link", not with %q`, opts.linkOnly, args[0])
 	case len(args) > 0 && opts.json:
