@@ -21,7 +21,7 @@ var allowed = map[string][]string{
 	"tap/vnet":               {},
 	"internal/feature":       {},
 	"tap":                    {"./tap/vnet", "./internal/feature", "github.com/songgao/water", "golang.org/x/sys/unix"},
-	"dataplane":              {"./internal/feature", "./classify", "./tap", "./tap/vnet", "github.com/mdlayher/packet", "golang.org/x/sys/unix", "golang.org/x/net/bpf"},
+	"dataplane":              {"github.com/cilium/ebpf", "github.com/cilium/ebpf/asm", "github.com/cilium/ebpf/link", "github.com/cilium/ebpf/rlimit", "./internal/feature", "./classify", "./tap", "./tap/vnet", "github.com/mdlayher/packet", "golang.org/x/sys/unix", "golang.org/x/net/bpf"},
 	"dataplane/wiretest":     {"./classify", "./dataplane", "./tap/vnet", "github.com/vishvananda/netlink", "github.com/vishvananda/netns", "golang.org/x/sys/unix"},
 	"internal/control/rules": {"./classify"},
 	"internal/config": {"./classify", "./internal/control/rules",

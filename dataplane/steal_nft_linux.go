@@ -1,0 +1,217 @@
+package dataplane
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"net"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/umacvlan/umacvlan/classify"
+	"github.com/umacvlan/umacvlan/internal/feature"
+)
+
+// nftTaker is a netdev table that belongs to its netlink socket: nobody else can
+// change it, and it goes with the process. Each Take is one transaction. Rules
+// that look into the Ethernet header pass by what the host sends to groups that
+// it hears itself, which has none at this place (dev_loopback_xmit).
+type nftTaker struct {
+	nl    *netlinkSocket
+	table string
+	taken classify.Taken // in force
+
+}
+
+const (
+	nftTableOwner = 2 // NFT_TABLE_F_OWNER (5.12)
+	nftChain      = "ingress"
+	nftEtherAddr  = 9 // TYPE_ETHERADDR of nft(8), for who lists the sets
+	nftDreg       = 1 // NFT_REG_1
+	nfDrop        = 0
+
+	// As many elements as surely fit into one attribute.
+	nftElements = 2000
+)
+
+// The sets, by the numbers under which a transaction knows them.
+const (
+	setTo = iota + 1
+	setFrom
+	setGroups
+)
+
+var nftSets = []string{setTo: "to", setFrom: "from", setGroups: "groups"}
+
+func openNFT(dev *net.Interface) (Taker, error) {
+	if feature.Off(feature.NFTNetdev) {
+		return nil, errOff
+	}
+	nl, err := dialNetlink(unix.NETLINK_NETFILTER)
+	if err != nil {
+		return nil, err
+	}
+	// Thousands of addresses in one transaction; EPERM in a user namespace.
+	if unix.SetsockoptInt(nl.fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, 4<<20) != nil {
+		unix.SetsockoptInt(nl.fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 4<<20)
+	}
+	unix.SetsockoptInt(nl.fd, unix.SOL_NETLINK, unix.NETLINK_CAP_ACK, 1)
+	fail := func(err error) (Taker, error) {
+		nl.close()
+		return nil, err
+	}
+	name, err := unix.Getsockname(nl.fd)
+	if err != nil {
+		return fail(err)
+	}
+	n := &nftTaker{nl: nl, table: fmt.Sprintf("umacvlan-%d-%d", dev.Index, name.(*unix.SockaddrNetlink).Pid)}
+	create := []message{
+		n.message(unix.NFT_MSG_NEWTABLE, unix.NLM_F_CREATE|unix.NLM_F_EXCL,
+			nlstring(unix.NFTA_TABLE_NAME, n.table), nlbe32(unix.NFTA_TABLE_FLAGS, nftTableOwner)),
+		n.message(unix.NFT_MSG_NEWCHAIN, unix.NLM_F_CREATE|unix.NLM_F_EXCL,
+			nlstring(unix.NFTA_CHAIN_TABLE, n.table), nlstring(unix.NFTA_CHAIN_NAME, nftChain), nlstring(unix.NFTA_CHAIN_TYPE, "filter"),
+			nest(unix.NFTA_CHAIN_HOOK, nlbe32(unix.NFTA_HOOK_HOOKNUM, 0), nlbe32(unix.NFTA_HOOK_PRIORITY, math.MaxInt32), nlstring(unix.NFTA_HOOK_DEV, dev.Name))),
+	}
+	for id := setTo; id <= setGroups; id++ {
+		create = append(create, n.message(unix.NFT_MSG_NEWSET, unix.NLM_F_CREATE|unix.NLM_F_EXCL,
+			nlstring(unix.NFTA_SET_TABLE, n.table), nlstring(unix.NFTA_SET_NAME, nftSets[id]), nlbe32(unix.NFTA_SET_ID, uint32(id)),
+			nlbe32(unix.NFTA_SET_KEY_TYPE, nftEtherAddr), nlbe32(unix.NFTA_SET_KEY_LEN, 6)))
+	}
+	if err := n.transact(append(create, n.rules(false)...)); err != nil {
+		return fail(err)
+	}
+	return n, nil
+}
+
+// message is a request to nf_tables.
+func (n *nftTaker) message(typ, flags uint16, attrs ...[]byte) message {
+	head := []byte{unix.NFPROTO_NETDEV, 0, 0, 0} // struct nfgenmsg
+	return newMessage(unix.NFNL_SUBSYS_NFTABLES<<8|typ, flags|unix.NLM_F_ACK, append([][]byte{head}, attrs...)...)
+}
+
+// transact does all of it or nothing.
+func (n *nftTaker) transact(list []message) error {
+	edge := func(typ uint16) message {
+		return newMessage(typ, 0, []byte{0, 0, 0, unix.NFNL_SUBSYS_NFTABLES}) // res_id, big-endian
+	}
+	if err := n.nl.do(slices.Concat([]message{edge(unix.NFNL_MSG_BATCH_BEGIN)}, list, []message{edge(unix.NFNL_MSG_BATCH_END)})...); err != nil {
+		return fmt.Errorf("nf_tables: %w", err)
+	}
+	return nil
+}
+
+// Take changes the sets, and the rules if the port becomes, or ceases to be, a
+// passthru one.
+func (n *nftTaker) Take(k classify.Taken) error {
+	var list []message
+	if k.Unicast != n.taken.Unicast {
+		list = append(list, n.message(unix.NFT_MSG_DELRULE, 0, nlstring(unix.NFTA_RULE_TABLE, n.table), nlstring(unix.NFTA_RULE_CHAIN, nftChain)))
+		list = append(list, n.rules(k.Unicast)...)
+	}
+	for id, of := range [][2][]classify.MAC{setTo: {n.taken.To, k.To}, setFrom: {n.taken.From, k.From}, setGroups: {n.taken.Groups, k.Groups}} {
+		less, more := differences(of[0], of[1])
+		list = append(list, n.elements(unix.NFT_MSG_DELSETELEM, id, less)...)
+		list = append(list, n.elements(unix.NFT_MSG_NEWSETELEM, id, more)...)
+	}
+	if len(list) == 0 {
+		return nil
+	}
+	if err := n.transact(list); err != nil {
+		return err
+	}
+	n.taken = k
+	return nil
+}
+
+// differences compares two sorted lists.
+func differences(old, now []classify.MAC) (less, more []classify.MAC) {
+	for len(old) > 0 || len(now) > 0 {
+		switch {
+		case len(now) == 0 || len(old) > 0 && old[0] < now[0]:
+			less, old = append(less, old[0]), old[1:]
+		case len(old) == 0 || now[0] < old[0]:
+			more, now = append(more, now[0]), now[1:]
+		default:
+			old, now = old[1:], now[1:]
+		}
+	}
+	return less, more
+}
+
+func (n *nftTaker) elements(typ uint16, set int, macs []classify.MAC) (list []message) {
+	flags := uint16(0)
+	if typ == unix.NFT_MSG_NEWSETELEM {
+		flags = unix.NLM_F_CREATE
+	}
+	for part := range slices.Chunk(macs, nftElements) {
+		var elems []byte
+		for _, m := range part {
+			b := m.Bytes()
+			elems = append(elems, nest(unix.NFTA_LIST_ELEM, nest(unix.NFTA_SET_ELEM_KEY, nlattr(unix.NFTA_DATA_VALUE, b[:])))...)
+		}
+		list = append(list, n.message(typ, flags,
+			nlstring(unix.NFTA_SET_ELEM_LIST_TABLE, n.table), nlstring(unix.NFTA_SET_ELEM_LIST_SET, nftSets[set]),
+			nest(unix.NFTA_SET_ELEM_LIST_ELEMENTS, elems)))
+	}
+	return list
+}
+
+// rules are the whole chain.
+func (n *nftTaker) rules(unicast bool) []message {
+	isGroup := func(op uint32) [][]byte { // byte 0 of the frame, its lowest bit
+		return [][]byte{
+			loadHeader(0, 1),
+			expr("bitwise", nlbe32(unix.NFTA_BITWISE_SREG, nftDreg), nlbe32(unix.NFTA_BITWISE_DREG, nftDreg), nlbe32(unix.NFTA_BITWISE_LEN, 1),
+				nest(unix.NFTA_BITWISE_MASK, nlattr(unix.NFTA_DATA_VALUE, []byte{1})), nest(unix.NFTA_BITWISE_XOR, nlattr(unix.NFTA_DATA_VALUE, []byte{0}))),
+			expr("cmp", nlbe32(unix.NFTA_CMP_SREG, nftDreg), nlbe32(unix.NFTA_CMP_OP, op), nest(unix.NFTA_CMP_DATA, nlattr(unix.NFTA_DATA_VALUE, []byte{0}))),
+		}
+	}
+	const equal, unequal = 0, 1 // NFT_CMP_EQ, NFT_CMP_NEQ
+	list := []message{
+		n.rule(loadHeader(6, 6), n.in(setFrom)),
+		n.rule(append(isGroup(unequal), loadHeader(6, 6), n.in(setGroups))...),
+	}
+	if unicast {
+		return append(list, n.rule(isGroup(equal)...))
+	}
+	return append(list, n.rule(loadHeader(0, 6), n.in(setTo)))
+}
+
+// rule drops what the expressions let through.
+func (n *nftTaker) rule(exprs ...[]byte) message {
+	drop := expr("immediate", nlbe32(unix.NFTA_IMMEDIATE_DREG, 0),
+		nest(unix.NFTA_IMMEDIATE_DATA, nest(unix.NFTA_DATA_VERDICT, nlbe32(unix.NFTA_VERDICT_CODE, nfDrop))))
+	return n.message(unix.NFT_MSG_NEWRULE, unix.NLM_F_CREATE|unix.NLM_F_APPEND,
+		nlstring(unix.NFTA_RULE_TABLE, n.table), nlstring(unix.NFTA_RULE_CHAIN, nftChain),
+		nest(unix.NFTA_RULE_EXPRESSIONS, append(exprs, drop)...))
+}
+
+// in lets through what finds the address in a set.
+func (n *nftTaker) in(set int) []byte {
+	return expr("lookup", nlstring(unix.NFTA_LOOKUP_SET, nftSets[set]), nlbe32(unix.NFTA_LOOKUP_SREG, nftDreg), nlbe32(unix.NFTA_LOOKUP_SET_ID, uint32(set)))
+}
+
+// loadHeader loads a part of the Ethernet header; a frame without one goes no
+// further.
+func loadHeader(offset, length uint32) []byte {
+	return expr("payload", nlbe32(unix.NFTA_PAYLOAD_DREG, nftDreg), nlbe32(unix.NFTA_PAYLOAD_BASE, 0), // NFT_PAYLOAD_LL_HEADER
+		nlbe32(unix.NFTA_PAYLOAD_OFFSET, offset), nlbe32(unix.NFTA_PAYLOAD_LEN, length))
+}
+
+func expr(name string, attrs ...[]byte) []byte {
+	return nest(unix.NFTA_LIST_ELEM, nlstring(unix.NFTA_EXPR_NAME, name), nest(unix.NFTA_EXPR_DATA, attrs...))
+}
+
+func nest(typ uint16, parts ...[]byte) []byte { return nlattr(typ|unix.NLA_F_NESTED, parts...) }
+
+func nlbe32(typ uint16, v uint32) []byte { return nlattr(typ, binary.BigEndian.AppendUint32(nil, v)) }
+
+// Close takes the table with it.
+func (n *nftTaker) Close() error {
+	if err := n.nl.close(); err != nil && !errors.Is(err, unix.EBADF) {
+		return fmt.Errorf("close nf_tables: %w", err)
+	}
+	return nil
+}
