@@ -131,7 +131,7 @@ func (b *bed) soon(what string, ok func() bool) {
 	end := time.Now().Add(3 * time.Second)
 	for !ok() {
 		if time.Now().After(end) {
-			b.t.Fatalf("not within 3 s: %s", what)
+			b.t.Fatalf("not within 10 s: %s", what)
 		}
 		time.Sleep(2 * time.Millisecond)
 	}

@@ -60,7 +60,6 @@ type Engine struct {
 	leaving    []*device         // decided by the rules, not yet deleted
 	dying      map[place]*device // being deleted
 	lastParent rules.ParentID
-	pollNext   uint64 // inode of the namespace that is polled next
 	published  *sync.Cond
 
 	dirtyMu sync.Mutex
@@ -91,10 +90,6 @@ var (
 	errRunTwice   = errors.New("control: Run called twice")
 )
 
-// pollEvery is how often the group lists of up vmacs are read: joins made below
-// IP, and all joins before Linux 6.14, are announced nowhere.
-const pollEvery = 500 * time.Millisecond
-
 // Run starts every goroutine and returns when the last has ended, after ctx is
 // done. Nothing is left then: no device, no membership on a parent, no
 // descriptor. It may be called once. Link and Links may be called before: they
@@ -124,6 +119,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		}
 	})
 	e.wg.Go(func() { e.reconcileUntil(ctx) })
+	e.wg.Go(func() { e.pollUntil(ctx) })
 	if e.abandonedEvery > 0 {
 		e.wg.Go(func() { e.letGo(ctx) })
 	}

@@ -3,13 +3,11 @@ package control
 import (
 	"context"
 	"errors"
-	"maps"
 	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
 
-	"github.com/umacvlan/umacvlan/classify"
 	"github.com/umacvlan/umacvlan/dataplane"
 	"github.com/umacvlan/umacvlan/internal/control/rules"
 )
@@ -53,11 +51,8 @@ func (e *Engine) touchGone(v *dataplane.Vmac) { e.mark(func(d *dirt) { d.gone = 
 // of other namespaces.
 const blindEvery = 100 * time.Millisecond
 
-// reconcileUntil looks at what has changed, and now and then at what changes
-// without notice.
+// reconcileUntil looks at what has changed.
 func (e *Engine) reconcileUntil(ctx context.Context) {
-	tick := time.NewTicker(pollEvery)
-	defer tick.Stop()
 	blind := time.NewTimer(blindEvery)
 	defer blind.Stop()
 	if e.hub.hears {
@@ -73,8 +68,6 @@ func (e *Engine) reconcileUntil(ctx context.Context) {
 			e.dirty.reset()
 			e.dirtyMu.Unlock()
 			e.reconcile(work)
-		case <-tick.C:
-			e.pollGroups()
 		case <-blind.C:
 			start := time.Now()
 			e.reconcile(dirt{all: true})
@@ -239,59 +232,4 @@ func (e *Engine) see(d *device) (rules.VmacSeen, error) {
 func same(v *rules.Vmac, s rules.VmacSeen) bool {
 	return v.Name == s.Name && v.Netns == s.Netns && v.MAC == s.MAC && v.Broadcast == s.Broadcast && v.MTU == s.MTU &&
 		v.Up == s.Up && v.Promisc == s.Promisc && v.Allmulti == s.Allmulti && slices.Equal(v.Groups, s.Groups)
-}
-
-// pollBudget bounds what one poll may take; namespaces that it doesn't get to
-// come first in the next.
-const pollBudget = pollEvery / 20
-
-// pollGroups reads the group lists of all up vmacs, a namespace at a time.
-func (e *Engine) pollGroups() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.closing {
-		return
-	}
-	up := map[uint64][]*device{}
-	for _, p := range e.state.Ports() {
-		for _, v := range p.Vmacs {
-			if d := e.devices[v.ID]; v.Up {
-				up[d.at.netns] = append(up[d.at.netns], d)
-			}
-		}
-	}
-	order := slices.Sorted(maps.Keys(up))
-	next, _ := slices.BinarySearch(order, e.pollNext)
-	start := time.Now()
-	for i := range order {
-		inode := order[(next+i)%len(order)]
-		if e.pollNext = inode; time.Since(start) > pollBudget {
-			return
-		}
-		for _, d := range e.joined(inode, up[inode]) {
-			e.touch(d.at, nil)
-		}
-		e.pollNext = inode + 1
-	}
-}
-
-// joined returns those of a namespace's devices whose group list is not what the
-// rules know.
-func (e *Engine) joined(inode uint64, devices []*device) (changed []*device) {
-	var lists map[int][]classify.MAC
-	err := devices[0].visit(func(ns Namespace, c *conn, _ *netdev) (err error) {
-		if ns.inode == inode {
-			lists, err = c.groups(0)
-		}
-		return err
-	})
-	if err != nil || lists == nil {
-		return devices[:1] // it has moved, or gone
-	}
-	for _, d := range devices {
-		if v, _ := e.state.Vmac(d.id); !slices.Equal(v.Groups, lists[d.at.index]) {
-			changed = append(changed, d)
-		}
-	}
-	return changed
 }

@@ -65,7 +65,7 @@ var List = []Feature{
 	{AllmultiCount, "6.0", "sees that packet sockets want all groups of a device", "only what ip link sets is seen"},
 	{USO, "6.2", "UDP segmentation offload on vmacs", "UDP is segmented by its sender"},
 	{TCX, "6.6", "attaches programs beside anybody else's", "cls-bpf"},
-	{GroupEvents, "6.14", "hears of joined groups at once", "the groups are read every half second"},
+	{GroupEvents, "6.14", "hears of joined groups at once", "the groups are read every 0.8 s"},
 }
 
 var off = sync.OnceValue(func() []Name {
