@@ -54,7 +54,11 @@ func create(c Config) (_ *Device, err error) {
 	if err == nil {
 		err = d.configure(r, index, c)
 	}
+	if err == nil {
+		err = d.settle()
+	}
 	if err != nil {
+		d.forget()
 		unix.Close(fd)
 		return nil, err
 	}

@@ -46,8 +46,17 @@ type Config struct {
 type Device struct {
 	fd       atomic.Int64 // -1 once closed
 	plain    bool
-	offloads uint                   // TUN_F_ bits
-	found    atomic.Pointer[string] // where it was seen last, on kernels that don't tell
+	offloads uint // TUN_F_ bits
+
+	// Where it was seen last, on kernels that don't tell; under the lock of spots.
+	spot spot
+	path string
+}
+
+// spot is a place for a device.
+type spot struct {
+	netns uint64 // inode
+	index int
 }
 
 // Create makes a device in the network namespace of the calling thread; the
@@ -152,5 +161,6 @@ func (d *Device) Close() error {
 	if fd < 0 {
 		return net.ErrClosed
 	}
+	d.forget()
 	return closeFD(int(fd))
 }

@@ -24,3 +24,4 @@ func (d *Device) setAlias(string) error     { return errors.ErrUnsupported }
 func (d *Device) isUp() (bool, error)       { return false, errors.ErrUnsupported }
 func (d *Device) setUp(bool) error          { return errors.ErrUnsupported }
 func (d *Device) setCarrier(bool) error     { return errors.ErrUnsupported }
+func (d *Device) forget()                   {}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -25,13 +26,56 @@ func (d *Device) openNetns() (int, error) {
 	return d.search()
 }
 
+// settle notes where a new device is, if that will have to be known.
+func (d *Device) settle() error {
+	ns, err := d.openNetns()
+	if err == nil {
+		unix.Close(ns)
+	}
+	return err
+}
+
 // errHidden says that the device is there, but in no namespace that was found.
 // It is none of the errors that mean that a device is gone.
 var errHidden = fmt.Errorf("in a namespace that has no name and no process: %w", unix.ESTALE)
 
+// spots are where this process's devices were seen last: a device that looks
+// alike is not taken for another of ours.
+var spots = struct {
+	sync.Mutex
+	who map[spot]*Device
+}{who: map[spot]*Device{}}
+
+// take says that d is at s, unless another one of ours is, and that the path
+// leads to its namespace.
+func (d *Device) take(s spot, path string) bool {
+	spots.Lock()
+	defer spots.Unlock()
+	if other := spots.who[s]; other != nil && other != d {
+		return false
+	}
+	if spots.who[d.spot] == d {
+		delete(spots.who, d.spot)
+	}
+	if d.FD() >= 0 {
+		spots.who[s] = d
+		d.spot, d.path = s, path
+	}
+	return true
+}
+
+func (d *Device) forget() {
+	spots.Lock()
+	defer spots.Unlock()
+	if spots.who[d.spot] == d {
+		delete(spots.who, d.spot)
+	}
+}
+
 // search looks for the device in every namespace that can be found, first where
-// it was the last time. Two TAPs in different namespaces that have the same name
-// and the same address are not told apart.
+// it was the last time: it is where there is a TAP of its name and address.
+// Another process's that has both, in another namespace, is not told from it
+// once the device has moved.
 func (d *Device) search() (int, error) {
 	// Both ask the queue, so they work wherever the device is.
 	name, err := d.ifname()
@@ -43,31 +87,31 @@ func (d *Device) search() (int, error) {
 		return -1, err
 	}
 	looked := map[uint64]bool{}
-	look := func(path string) (int, error) {
+	look := func(path string) (fd int, ok bool) {
 		var st unix.Stat_t
 		if unix.Stat(path, &st) != nil || looked[st.Ino] {
-			return -1, errHidden
+			return -1, false
 		}
 		looked[st.Ino] = true
 		fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 		if err != nil {
-			return -1, errHidden
+			return -1, false
 		}
-		if !isIn(fd, name, mac) {
+		if index := indexIn(fd, name, mac); index == 0 || !d.take(spot{st.Ino, index}, path) {
 			unix.Close(fd)
-			return -1, errHidden
+			return -1, false
 		}
-		d.found.Store(&path)
-		return fd, nil
+		return fd, true
 	}
-	if path := d.found.Load(); path != nil {
-		if fd, err := look(*path); err == nil {
-			return fd, nil
-		}
+	spots.Lock()
+	last := d.path
+	spots.Unlock()
+	if fd, ok := look(last); ok {
+		return fd, nil
 	}
 	for _, list := range []func() []string{own, named, ofProcesses, ofDescriptors} {
 		for _, path := range list() {
-			if fd, err := look(path); err == nil {
+			if fd, ok := look(path); ok {
 				return fd, nil
 			}
 		}
@@ -79,24 +123,31 @@ func (d *Device) search() (int, error) {
 	return -1, errHidden
 }
 
-// isIn reports whether there is such a TAP in ns.
-func isIn(ns int, name string, mac [6]byte) bool {
+// indexIn returns the index of the TAP that has both in ns, 0 if there is none.
+func indexIn(ns int, name string, mac [6]byte) int {
 	var fs unix.Statfs_t
 	if unix.Fstatfs(ns, &fs) != nil || fs.Type != unix.NSFS_MAGIC {
-		return false
+		return 0
 	}
 	r, err := openRouteIn(ns)
 	if err != nil {
-		return false
+		return 0
 	}
 	defer r.close()
 	info, err := unix.IoctlGetEthtoolDrvinfo(r.fd, name)
 	if err != nil || unix.ByteSliceToString(info.Driver[:]) != "tun" {
-		return false
+		return 0
 	}
 	req := hwReq{}
 	copy(req.name[:], name)
-	return ioctlHW(r.fd, unix.SIOCGIFHWADDR, &req) == nil && req.addr == mac
+	if ioctlHW(r.fd, unix.SIOCGIFHWADDR, &req) != nil || req.addr != mac {
+		return 0
+	}
+	index, err := r.index(name)
+	if err != nil {
+		return 0
+	}
+	return index
 }
 
 // own lists the thread's namespace and those that this process holds open.

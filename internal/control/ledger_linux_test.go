@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/umacvlan/umacvlan/internal/control"
+	"github.com/umacvlan/umacvlan/internal/feature"
 	"github.com/umacvlan/umacvlan/internal/lab"
 )
 
@@ -32,7 +33,8 @@ func TestLedgerKeepsTheDead(t *testing.T) {
 	b.must(b.Vmacs["vmac2"].Delete())
 	b.soon("two are left", func() bool { return b.em.Engine.Status().Vmacs == 2 })
 	b.soon("the accounts balance", func() bool { return len(b.em.Unbalanced()) == 0 })
-	if after := sent(); after < before {
+	// What one had sent that ip deleted is only known from its last message.
+	if after := sent(); after < before && !feature.Off(feature.ListenAll) {
 		t.Errorf("%d frames sent, %d before two vmacs went", after, before)
 	}
 	b.must(dies.Close())
