@@ -17,7 +17,7 @@ func (m *maker) control() *scenario.Control {
 		return m.parentSet(scenario.AttrUp, "")
 	case m.cut && m.of(2):
 		return m.parentSet(scenario.AttrCarrier, "on")
-	case m.mute && m.of(2):
+	case m.mute && !m.of(4):
 		return m.parentSet(scenario.AttrEgress, "pass")
 	}
 	if len(m.vmacs) == 0 || m.of(12) && len(m.vmacs) < 10 {

@@ -2,6 +2,7 @@ package random
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/umacvlan/umacvlan/classify"
 	"github.com/umacvlan/umacvlan/internal/lab/scenario"
@@ -16,7 +17,10 @@ func (m *maker) send() *scenario.Send {
 	var from *vmac
 	switch n := m.IntN(100); {
 	case n < 38 && len(m.vmacs) > 0:
-		from = one(m, m.vmacs)
+		if from = one(m, m.vmacs); m.mute && m.of(2) {
+			from = nil // what a refusal looks like is known (5) and soon seen
+			break
+		}
 		s.From = from.name
 	case n < 42:
 		s.From = scenario.Host
@@ -30,6 +34,16 @@ func (m *maker) send() *scenario.Send {
 		}
 		if m.of(7) {
 			dst = from.mac
+		}
+		// What siblings say to each other differs as known (7).
+		switch {
+		case from.mode != classify.Bridge || m.of(8):
+		case m.of(40):
+			dst = m.sibling(from)
+		default:
+			for slices.ContainsFunc(m.vmacs, func(v *vmac) bool { return v.mode == classify.Bridge && v.mac == dst }) {
+				dst = m.destination()
+			}
 		}
 	case s.From == scenario.Host:
 		src = m.parent
@@ -136,6 +150,16 @@ func (m *maker) destination() classify.MAC {
 	case n < 13 && len(m.vmacs) > 0:
 		if v := one(m, m.vmacs); len(v.groups) > 0 {
 			return one(m, v.groups)
+		}
+	}
+	return m.group()
+}
+
+// sibling is the address of a bridge sibling, if there is one.
+func (m *maker) sibling(from *vmac) classify.MAC {
+	for _, v := range m.vmacs {
+		if v != from && v.up && v.mode == classify.Bridge {
+			return v.mac
 		}
 	}
 	return m.group()
