@@ -73,7 +73,7 @@ func article(t *testing.T, d Driver, mac net.HardwareAddr) {
 		to := netip.AddrFrom4([4]byte{10, 1, 1, byte(i + 1)})
 		var rtt time.Duration
 		// The emulator may be a moment behind "up" and "addr add".
-		must(poll(5*time.Second, func() (bool, error) {
+		must(poll(10*time.Second, func() (bool, error) {
 			rtt, err = Ping(top.Wire.NS, to, 200*time.Millisecond)
 			return err == nil, nil
 		}))

@@ -220,7 +220,7 @@ func (b *bed) settle() error {
 	if err := b.sync(); err != nil {
 		return err
 	}
-	err := poll(5*time.Second, func() (bool, error) {
+	err := poll(10*time.Second, func() (bool, error) {
 		marks := b.marks("wire")
 		for _, v := range b.s.vmacs {
 			if v.down {
@@ -302,7 +302,7 @@ func (b *bed) set(w []string) error {
 		if err := d.Down(); err != nil {
 			return err
 		}
-		return poll(3*time.Second, func() (bool, error) { // link-watch takes up to a second
+		return poll(10*time.Second, func() (bool, error) { // link-watch takes up to a second
 			up, err := b.Vmacs[b.s.vmacs[0].Name].Operational()
 			return !up, err
 		})

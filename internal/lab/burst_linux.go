@@ -159,7 +159,7 @@ func (t *take) drain() error {
 // wireSettled waits until link watch has seen what an action did to the cable:
 // until then the wire's end drops what it sends.
 func (t *take) wireSettled() error {
-	return poll(3*time.Second, func() (bool, error) {
+	return poll(patience, func() (bool, error) {
 		l, err := t.rig.wire.rt.find(rigWire)
 		if errors.Is(err, unix.ENODEV) {
 			return true, nil // it went with the parent

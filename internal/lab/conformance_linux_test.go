@@ -381,7 +381,7 @@ func (b *bed) compareCounters(r *row, marks []mark) error {
 // rows are compared with.
 func (b *bed) rest() error {
 	last := time.Now()
-	return poll(3*time.Second, func() (bool, error) {
+	return poll(10*time.Second, func() (bool, error) {
 		now, err := b.counters()
 		if !maps.Equal(now, b.base) {
 			b.base, last = now, time.Now()

@@ -68,7 +68,7 @@ func (t *take) follow() error {
 	if err := t.syncAll(); err != nil {
 		return err
 	}
-	return poll(3*time.Second, func() (bool, error) {
+	return poll(patience, func() (bool, error) {
 		if err := t.look(); err != nil {
 			return false, err
 		}
@@ -126,7 +126,7 @@ func (t *take) moveParent(name string) (a scenario.Answer, err error) {
 
 // follow waits until the engine has found a parent that has moved.
 func (e emulatorUnder) follow(where map[string]*space, to *space) error {
-	return poll(3*time.Second, func() (bool, error) {
+	return poll(patience, func() (bool, error) {
 		for name, at := range where {
 			links, err := e.Engine.Links(at.ctl, name)
 			if err != nil || len(links) == 0 || links[0].Umacvlan.ParentIn != to.ctl.String() {
@@ -163,7 +163,7 @@ func (t *take) deleteParent() (a scenario.Answer, _ []scenario.Shown, err error)
 	if err := t.parentIn.rt.delete(t.parentAt); err != nil {
 		return answerOf(err), nil, nil
 	}
-	return a, nil, poll(3*time.Second, func() (bool, error) {
+	return a, nil, poll(patience, func() (bool, error) {
 		err := t.look()
 		return len(t.where) == 0, err
 	})
@@ -203,7 +203,7 @@ func (t *take) deleteSpace(name string) error {
 	if err := s.close(); err != nil {
 		return err
 	}
-	err := poll(5*time.Second, func() (bool, error) {
+	err := poll(patience, func() (bool, error) {
 		_, err := here.find(canary)
 		return err != nil, nil
 	})
@@ -219,7 +219,7 @@ func (t *take) deleteSpace(name string) error {
 // forgotten waits until the engine knows that vmacs are gone, and the parent no
 // longer has their addresses.
 func (t *take) forgotten(e emulatorUnder) error {
-	err := poll(3*time.Second, func() (bool, error) { return e.Engine.Status().Vmacs == len(t.where), nil })
+	err := poll(patience, func() (bool, error) { return e.Engine.Status().Vmacs == len(t.where), nil })
 	if err != nil || t.parentAt == 0 {
 		return err
 	}

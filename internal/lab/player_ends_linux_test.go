@@ -160,7 +160,7 @@ func endPlayer(t *testing.T, way, how string) {
 	}
 	// Parent's, wire's and a vmac's namespace, beside the one that it lives in.
 	seen := 0
-	err = poll(5*time.Second, func() (bool, error) {
+	err = poll(10*time.Second, func() (bool, error) {
 		seen = numbered(rt, pid)
 		return seen >= 3, nil
 	})

@@ -88,7 +88,7 @@ func TestReexecEnds(t *testing.T) {
 			if want := 128 + int(sig); sig != unix.SIGKILL && code != want {
 				t.Errorf("exit code %d, want %d", code, want)
 			}
-			if err := poll(2*time.Second, func() (bool, error) { return unix.Kill(inner, 0) == unix.ESRCH || zombie(inner), nil }); err != nil {
+			if err := poll(10*time.Second, func() (bool, error) { return unix.Kill(inner, 0) == unix.ESRCH || zombie(inner), nil }); err != nil {
 				t.Errorf("process %d survived: %v", inner, err)
 			}
 		})

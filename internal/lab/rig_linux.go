@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -87,7 +86,7 @@ func (r *rig) connect() error {
 	if err := errors.Join(r.wire.rt.set(wireIndex, unix.IFF_UP, unix.IFF_UP), r.host.rt.set(parentIndex, unix.IFF_UP, unix.IFF_UP)); err != nil {
 		return fmt.Errorf("bring veth up: %w", err)
 	}
-	return poll(3*time.Second, func() (bool, error) {
+	return poll(patience, func() (bool, error) {
 		parent, err := r.host.rt.find(rigParent)
 		if err != nil {
 			return false, err

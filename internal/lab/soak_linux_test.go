@@ -78,7 +78,7 @@ func TestSoak(t *testing.T) {
 	}
 
 	var wrong []string
-	if err := poll(5*time.Second, func() (bool, error) { wrong = e.Unbalanced(); return len(wrong) == 0, nil }); err != nil {
+	if err := poll(10*time.Second, func() (bool, error) { wrong = e.Unbalanced(); return len(wrong) == 0, nil }); err != nil {
 		t.Errorf("ledger: %q", wrong)
 	}
 	if len(e.Engine.Ledgers()) != 2 {

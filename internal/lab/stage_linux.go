@@ -167,7 +167,7 @@ func (s *stage) pass(fence map[string][]byte, timeout time.Duration) error {
 
 // settle waits until every vmac is live.
 func (s *stage) settle() error {
-	return poll(5*time.Second, func() (bool, error) {
+	return poll(patience, func() (bool, error) {
 		fence, err := s.fence("w")
 		if err != nil {
 			return false, err

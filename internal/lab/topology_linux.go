@@ -75,7 +75,7 @@ func (t *Topology) connect() error {
 				return err
 			}
 		}
-		err := poll(2*time.Second, d.Operational)
+		err := poll(patience, d.Operational)
 		if err != nil {
 			return fmt.Errorf("%s has no carrier: %w", d.Name, err)
 		}
