@@ -18,6 +18,10 @@ type Options struct {
 	// Gone, if set, is called when the device behind a vmac no longer exists:
 	// once per vmac, from a data thread, so it must not block.
 	Gone func(v *Vmac)
+
+	// Steal, if set, takes from the parent's own stack what the decision
+	// consumes. The switch owns it.
+	Steal Taker
 }
 
 // Switch is one port (macvlan_port): a Wire, its vmacs, and the three data
@@ -55,7 +59,8 @@ type snapshot struct {
 	index []int32 // slot → number in the table
 }
 
-// New makes a switch over w, without vmacs. The switch owns w.
+// New makes a switch over w, without vmacs. The switch owns w, and o.Steal; after
+// an error they are still the caller's.
 func New(w Wire, o Options) (*Switch, error) {
 	p, err := newPoller()
 	if err != nil {
@@ -104,6 +109,9 @@ func (s *Switch) Run(ctx context.Context) error {
 		err = errors.Join(err, v.close())
 	}
 	s.retired = nil
+	if s.opt.Steal != nil {
+		err = errors.Join(err, s.opt.Steal.Close())
+	}
 	err = errors.Join(err, s.poll.close())
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) && !errors.Is(cause, context.DeadlineExceeded) {
 		return cause
@@ -156,6 +164,11 @@ func (s *Switch) Swap(spec *classify.Spec, vmacs []*Vmac) error {
 	}
 	s.queue.setCap(table.BCQueueLen())
 	s.snap.Store(next)
+	if s.opt.Steal != nil {
+		if e := s.opt.Steal.Take(table.Taken()); e != nil {
+			err = errors.Join(err, fmt.Errorf("switch: steal: %w", e))
+		}
+	}
 	for _, v := range added {
 		if e := s.poll.add(v.child.FD(), v.slot, v.serial); e != nil {
 			err = errors.Join(err, fmt.Errorf("switch: vmac %s: %w", v.name, e))
