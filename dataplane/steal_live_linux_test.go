@@ -60,7 +60,17 @@ func stealBedHere(t *testing.T) *stealBed {
 	b.send = packetSocket(t, b.far.Attrs().Index, 0)
 	b.stack = packetSocket(t, b.near.Attrs().Index, 0x88b5)
 	b.tap = packetSocket(t, b.near.Attrs().Index, unix.ETH_P_ALL)
-	return b
+	// The far end's queue is opened by link-watch, some time after its carrier is
+	// on.
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		b.seq++
+		if unix.Write(b.send, b.mark()); b.arrived(b.stack, 10) {
+			return b
+		}
+		if time.Now().After(end) {
+			t.Fatal("nothing comes through the veth")
+		}
+	}
 }
 
 func packetSocket(t *testing.T, index int, protocol uint16) int {
@@ -89,12 +99,9 @@ func (b *stealBed) passes(frame []byte) bool {
 	}
 	b.until(b.tap)
 	// A frame that nothing takes is behind it.
-	mark := make([]byte, 60)
-	copy(mark, []byte{1, 0, 0x5e, 9, 9, 9, 2, 0xff, 0xff, 0xff, 0xff, 0xff, 0x88, 0xb5})
 	want := b.seq
 	b.seq++
-	binary.BigEndian.PutUint32(mark[14:], b.seq)
-	if _, err := unix.Write(b.send, mark); err != nil {
+	if _, err := unix.Write(b.send, b.mark()); err != nil {
 		b.t.Fatal(err)
 	}
 	for _, seq := range b.until(b.stack) {
@@ -105,6 +112,21 @@ func (b *stealBed) passes(frame []byte) bool {
 	return false
 }
 
+// mark makes a frame that nothing takes.
+func (b *stealBed) mark() []byte {
+	f := make([]byte, 60)
+	copy(f, []byte{1, 0, 0x5e, 9, 9, 9, 2, 0xff, 0xff, 0xff, 0xff, 0xff, 0x88, 0xb5})
+	binary.BigEndian.PutUint32(f[14:], b.seq)
+	return f
+}
+
+// arrived says whether anything does within a time.
+func (b *stealBed) arrived(fd, millis int) bool {
+	p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	n, _ := unix.Poll(p, millis)
+	return n == 1
+}
+
 // until reads up to the frame sent last and returns the numbers of all.
 func (b *stealBed) until(fd int) (seen []uint32) {
 	b.t.Helper()
@@ -112,8 +134,7 @@ func (b *stealBed) until(fd int) (seen []uint32) {
 	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); {
 		n, err := unix.Read(fd, buf)
 		if err == unix.EAGAIN {
-			p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-			unix.Poll(p, 100)
+			b.arrived(fd, 100)
 			continue
 		}
 		if err != nil {
