@@ -33,6 +33,10 @@ type device struct {
 	base vmacSum
 	last *netdev   // of the RTM_DELLINK
 	left time.Time // when it was found to be gone
+
+	carrier bool   // when last seen
+	denied  string // what was last said to be undone
+
 	// finished is closed when the device no longer exists and is accounted for.
 	finished chan struct{}
 }

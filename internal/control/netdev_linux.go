@@ -19,6 +19,7 @@ type netdev struct {
 	flags       uint32
 	name, alias string
 	mac, brd    classify.MAC
+	carrier     bool
 	mtu         int
 	minMTU      int
 	maxMTU      int
@@ -60,6 +61,8 @@ func parseNetdev(m []byte) (*netdev, error) {
 		hwtype: ne.Uint16(m[2:]),
 		index:  int(int32(ne.Uint32(m[4:]))),
 		flags:  ne.Uint32(m[8:]),
+
+		carrier: true,
 	}
 	for _, a := range attrs {
 		v := a.Value
@@ -85,6 +88,8 @@ func parseNetdev(m []byte) (*netdev, error) {
 			if len(v) == 6 {
 				d.brd = classify.MACFrom(v)
 			}
+		case unix.IFLA_CARRIER:
+			d.carrier = v[0] != 0
 		case unix.IFLA_MTU:
 			d.mtu = number()
 		case unix.IFLA_MIN_MTU:

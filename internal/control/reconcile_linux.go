@@ -10,6 +10,7 @@ import (
 
 	"github.com/umacvlan/umacvlan/dataplane"
 	"github.com/umacvlan/umacvlan/internal/control/rules"
+	"github.com/umacvlan/umacvlan/internal/feature"
 )
 
 // What rtnetlink says is only taken as "look there": messages are late, and may
@@ -162,7 +163,11 @@ func (e *Engine) look(d *device, patient bool) {
 	}
 	d.last = nil // an RTM_DELLINK that didn't say that the device had only moved
 	v, rp := e.state.Vmac(d.id)
-	if v == nil || same(v, seen) {
+	if v == nil {
+		return
+	}
+	e.keepCarrier(d, v.Carrier)
+	if same(v, seen) {
 		return
 	}
 	if v.MAC != seen.MAC || v.MTU != seen.MTU || v.Up != seen.Up {
@@ -176,7 +181,28 @@ func (e *Engine) look(d *device, patient bool) {
 		}
 	}
 	if a := e.apply(seen); !a.OK() {
-		e.log.Warn("taken back what macvlan doesn't allow", "vmac", d.name, "errno", a.Errno, "why", a.Hint)
+		e.denied(d, a)
+	}
+}
+
+// denied says that what a device's owner did has been undone: once, as who does it
+// may do it again and again.
+func (e *Engine) denied(d *device, a rules.Answer) {
+	if a.Hint == d.denied {
+		return
+	}
+	d.denied = a.Hint
+	e.log.Warn("taken back what macvlan doesn't allow", "vmac", d.name, "errno", a.Errno, "why", a.Hint)
+}
+
+// keepCarrier undoes IFLA_CARRIER, which a macvlan doesn't have
+// (ndo_change_carrier): the carrier is the parent's.
+func (e *Engine) keepCarrier(d *device, on bool) {
+	if err, known := feature.Why(feature.SetCarrier); d.carrier == on || err != nil || !known {
+		return
+	}
+	if e.execute(rules.Action{Kind: rules.SetCarrier, Vmac: d.id, On: on}) == nil {
+		e.denied(d, rules.Answer{Errno: unix.EOPNOTSUPP, Hint: "the carrier of a vmac is its parent's"})
 	}
 }
 
@@ -217,7 +243,7 @@ func (e *Engine) see(d *device) (rules.VmacSeen, error) {
 				return errMissed
 			}
 		}
-		d.name = dev.name
+		d.name, d.carrier = dev.name, dev.carrier
 		seen = rules.VmacSeen{
 			Vmac: d.id, Name: dev.name, Netns: ns.inode, MAC: dev.mac, Broadcast: dev.brd, MTU: dev.mtu, Up: dev.up(),
 			Promisc: dev.flags&unix.IFF_PROMISC != 0 || dev.promiscuity > 0, Allmulti: dev.flags&unix.IFF_ALLMULTI != 0 || dev.allmulti > 0,
