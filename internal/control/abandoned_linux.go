@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -14,45 +15,66 @@ import (
 	"github.com/umacvlan/umacvlan/internal/control/rules"
 )
 
-// letGo gives up parents whose namespace nobody but this process keeps alive.
-// When the last name, process and descriptor of a namespace go, the kernel takes
-// the devices in it away, but not while a packet socket is bound to one of them:
-// ours. So every now and then it is asked who else there is; twice, because a
-// namespace may be on its way from one keeper to the next.
+// letGo gives up namespaces that nobody but this process keeps alive, and the
+// parents and vmacs in them. When the last name, process and descriptor of a
+// namespace go, the kernel takes the devices in it away, but not while a packet
+// socket is bound to one of them, or a TAP's descriptor was opened there: ours.
+// So every now and then, and when a name goes, it is asked who else there is;
+// twice, because a namespace may be on its way from one keeper to the next.
 func (e *Engine) letGo(ctx context.Context) {
 	own, err := CurrentNamespace()
 	if err != nil {
 		return
 	}
 	own.Close()
-	tick := time.NewTicker(e.abandonedEvery)
-	defer tick.Stop()
+	unnamed := newNameWatch()
+	defer unnamed.close()
+	timer := time.NewTimer(e.abandonedEvery)
+	defer timer.Stop()
 	var suspect map[uint64]bool
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
+		case <-timer.C:
+		case <-unnamed.gone:
 		}
-		of := map[uint64]bool{}
-		e.mu.Lock()
-		for _, p := range e.ports {
-			if p.ns.inode != own.inode {
-				of[p.ns.inode] = true
-			}
-		}
-		e.mu.Unlock()
-		alone := abandoned(of)
+		unnamed.start()
+		alone := abandoned(e.keeps(own.inode))
+		next := e.abandonedEvery
 		for inode := range alone {
 			if suspect[inode] {
 				e.abandon(inode)
+			} else {
+				next = min(next, askAgain)
 			}
 		}
 		suspect = alone
+		timer.Reset(next)
 	}
 }
 
-// abandon ends the ports in a namespace.
+// askAgain is how long a namespace may be on its way to its next keeper.
+const askAgain = 50 * time.Millisecond
+
+// keeps lists the namespaces that this process keeps alive.
+func (e *Engine) keeps(own uint64) map[uint64]bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	of := map[uint64]bool{}
+	for _, p := range e.ports {
+		of[p.ns.inode] = true
+	}
+	for _, d := range e.devices {
+		if d.born == d.at.netns {
+			of[d.born] = true
+		}
+	}
+	delete(of, own)
+	return of
+}
+
+// abandon ends the ports in a namespace, and the vmacs that were made in it.
 func (e *Engine) abandon(inode uint64) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -62,6 +84,61 @@ func (e *Engine) abandon(inode uint64) {
 			e.apply(rules.ParentGone{Parent: id})
 		}
 	}
+	for _, d := range e.devices {
+		if d.born == inode && d.at.netns == inode && !e.closing {
+			e.log.Info("the namespace was deleted; its vmac goes", "vmac", d.name)
+			e.apply(rules.DelLink{Vmac: d.id})
+		}
+	}
+}
+
+// nameWatch says when a name of a namespace goes.
+type nameWatch struct {
+	file *os.File      // an inotify, nil if there can be none
+	gone chan struct{} // holds one
+	wg   sync.WaitGroup
+}
+
+func newNameWatch() *nameWatch {
+	w := &nameWatch{gone: make(chan struct{}, 1)}
+	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+	if err != nil {
+		return w
+	}
+	w.file = os.NewFile(uintptr(fd), "inotify")
+	w.start()
+	w.wg.Go(func() {
+		buf := make([]byte, 4096)
+		for {
+			if _, err := w.file.Read(buf); err != nil {
+				return // closed
+			}
+			select {
+			case w.gone <- struct{}{}:
+			default:
+			}
+		}
+	})
+	return w
+}
+
+// start has the directory watched, as soon as it is there.
+func (w *nameWatch) start() {
+	if w.file == nil {
+		return
+	}
+	if rc, err := w.file.SyscallConn(); err == nil {
+		rc.Control(func(fd uintptr) {
+			unix.InotifyAddWatch(int(fd), namedNamespaces, unix.IN_DELETE|unix.IN_MOVED_FROM|unix.IN_ONLYDIR)
+		})
+	}
+}
+
+func (w *nameWatch) close() {
+	if w.file != nil {
+		w.file.Close()
+	}
+	w.wg.Wait()
 }
 
 // abandoned returns those of the namespaces that have no name, no process and,
@@ -80,9 +157,9 @@ func abandoned(of map[uint64]bool) map[uint64]bool {
 		if unix.Stat(path, &st) == nil {
 			delete(alone, st.Ino)
 		}
-	}
-	if len(alone) == 0 {
-		return alone
+		if len(alone) == 0 {
+			return alone
+		}
 	}
 	self := fmt.Sprint(os.Getpid())
 	processes, err := filepath.Glob("/proc/[0-9]*")

@@ -210,7 +210,7 @@ func (q *request) create(state rules.State, id rules.VmacID, lower *netdev, targ
 		txqlen = int(*q.TxQLen)
 	}
 	if err = e.hub.watch(target); err == nil {
-		d.tap, err = e.createTap(v, p.ns, target, alias, txqlen)
+		d.tap, d.born, err = e.createTap(v, p.ns, target, alias, txqlen)
 	}
 	if err != nil {
 		undo()
@@ -256,7 +256,10 @@ func (q *request) create(state rules.State, id rules.VmacID, lower *netdev, targ
 	e.apply(seen)
 	p.changed()
 	if fresh {
-		e.sweep(p)
+		e.sweep(p.ns)
+	}
+	if d.born == target.inode && d.born != p.ns.inode && e.firstIn(d) {
+		e.sweep(target)
 	}
 	return d, nil
 }

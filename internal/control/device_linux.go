@@ -26,6 +26,7 @@ type device struct {
 	tap    *tap.Device
 	child  *heldChild
 	vmac   *dataplane.Vmac
+	born   uint64 // inode of the namespace that the tap's descriptor holds
 	known  bool   // to a switch, which releases the child
 	alias  string // ours, as long as nobody has changed it
 	owner  map[string]string
@@ -60,21 +61,24 @@ func (h *heldChild) Close() error {
 	return nil
 }
 
-// createTap makes a vmac's device in ns.
-func (e *Engine) createTap(v *rules.Vmac, parent Namespace, ns Namespace, alias string, txqlen int) (*tap.Device, error) {
+// createTap makes a vmac's device in ns, and says where it was born.
+func (e *Engine) createTap(v *rules.Vmac, parent Namespace, ns Namespace, alias string, txqlen int) (_ *tap.Device, birthplace uint64, err error) {
 	c := tap.Config{Name: v.Name, MAC: v.MAC.Bytes(), MTU: v.MTU, Alias: alias, TxQLen: txqlen}
-	// A TAP's descriptor holds the namespace in which it was opened, so only
-	// one that is held by the parent's socket anyway may be opened there.
+	// A TAP's descriptor holds the namespace in which it was opened. So only one
+	// that is held by the parent's socket anyway may be opened there, or one
+	// with a name: when that goes it is noticed (letGo). Another is moved there,
+	// which takes 10 to 20 ms and keeps everybody's rtnetlink waiting (the
+	// rcu_barrier of dev_change_net_namespace).
 	born := e.hub.home
-	if ns.inode == parent.inode {
+	if ns.inode == parent.inode || e.abandonedEvery > 0 && ns.name() != "" {
 		born = ns
 	}
 	var t *tap.Device
 	if err := born.Do(func() (err error) { t, err = tap.Create(c); return err }); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	if born.inode == ns.inode {
-		return t, nil
+		return t, born.inode, nil
 	}
 	index, err := t.Index()
 	if err == nil {
@@ -82,35 +86,50 @@ func (e *Engine) createTap(v *rules.Vmac, parent Namespace, ns Namespace, alias 
 	}
 	if err != nil {
 		t.Close()
-		return nil, fmt.Errorf("move %s to namespace %s: %w", v.Name, ns, err)
+		return nil, 0, fmt.Errorf("move %s to namespace %s: %w", v.Name, ns, err)
 	}
-	return t, nil
+	return t, born.inode, nil
+}
+
+// firstIn reports whether no device but d was born where it was.
+func (e *Engine) firstIn(d *device) bool {
+	for _, o := range e.devices {
+		if o != d && o.born == d.born {
+			return false
+		}
+	}
+	return true
 }
 
 // sweepAfter is how old a device without a name has to be.
 const sweepAfter = time.Second
 
 // sweep deletes what a daemon that was killed while it made a device has left in
-// a parent's namespace. The caller holds the lock.
-func (e *Engine) sweep(p *port) {
+// a namespace. The caller holds the lock.
+func (e *Engine) sweep(ns Namespace) {
 	var seen map[int]string
-	err := p.ns.Do(func() (err error) { seen, err = tap.Unfinished(); return err })
-	if err == nil && len(seen) == 0 {
-		return
-	}
-	time.AfterFunc(sweepAfter, func() {
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		if e.closing || e.ports[p.id] != p {
+	err := ns.Do(func() (err error) { seen, err = tap.Unfinished(); return err })
+	if err == nil {
+		if len(seen) == 0 {
 			return
 		}
-		if err == nil {
-			err = p.ns.Do(func() error { return tap.RemoveUnfinished(seen) })
+		if ns, err = ns.clone(); err == nil {
+			time.AfterFunc(sweepAfter, func() {
+				defer ns.Close()
+				e.mu.Lock()
+				defer e.mu.Unlock()
+				if e.closing {
+					return
+				}
+				if err := ns.Do(func() error { return tap.RemoveUnfinished(seen) }); err != nil {
+					e.log.Warn("remove what an earlier daemon has left", "err", err)
+				}
+			})
 		}
-		if err != nil {
-			e.log.Warn("remove what an earlier daemon has left", "parent", p.name, "err", err)
-		}
-	})
+	}
+	if err != nil {
+		e.log.Warn("look for what an earlier daemon has left", "err", err)
+	}
 }
 
 // visit calls fn with a conn in the namespace where the device is now, and with
@@ -224,10 +243,21 @@ func removeDevices(list []*device) {
 			removeGroup(same)
 		}
 	}
+	// Those who wait at the same time wait for the same rcu_barrier.
+	var wg sync.WaitGroup
+	free := make(chan struct{}, closersAtOnce)
 	for _, d := range list {
-		d.tap.Close() // deletes it, if it is still there
+		free <- struct{}{}
+		wg.Go(func() {
+			d.tap.Close() // deletes it, if it is still there
+			<-free
+		})
 	}
+	wg.Wait()
 }
+
+// closersAtOnce is how many threads may be in removeDevices.
+const closersAtOnce = 32
 
 func removeGroup(list []*device) {
 	group := nl.NewRtAttr(unix.IFLA_GROUP, nl.Uint32Attr(rand.Uint32()>>1|1<<30))

@@ -24,9 +24,10 @@ type EngineOptions struct {
 	// Wire configures how parents are opened.
 	Wire dataplane.WireOptions
 
-	// AbandonedEvery is how often to look whether a parent's network namespace
-	// is kept alive by this process alone, which then lets go of it; 0 is never.
-	// For a process that keeps no namespaces for other reasons.
+	// AbandonedEvery is how often to look whether a network namespace is kept
+	// alive by this process alone, which then lets go of it; 0 is never. For a
+	// process that keeps no namespaces for other reasons. Only with it vmacs are
+	// made in namespaces with a name at once, not elsewhere and moved there.
 	AbandonedEvery time.Duration
 }
 
@@ -36,7 +37,8 @@ type EngineOptions struct {
 // under the kernel's RTNL.
 //
 // A namespace that holds a parent lives on until the parent has no vmac left,
-// because the parent's socket is in it (see EngineOptions.AbandonedEvery); one
+// because the parent's socket is in it, and one with a name in which a vmac was
+// made until that has gone (see EngineOptions.AbandonedEvery for both); another
 // that only holds vmacs does not.
 type Engine struct {
 	log  *slog.Logger
@@ -293,11 +295,7 @@ func answerOf(err error) rules.Answer {
 
 // Status describes the engine; Socket and Version are the caller's to fill.
 func (e *Engine) Status() Status {
-	s := Status{PID: unix.Getpid(), Parents: []string{}}
-	var uts unix.Utsname
-	if unix.Uname(&uts) == nil {
-		s.Kernel = unix.ByteSliceToString(uts.Release[:])
-	}
+	s := Status{PID: unix.Getpid(), Parents: []string{}, Kernel: Kernel(), Features: features()}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, p := range e.state.Ports() {

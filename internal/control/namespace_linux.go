@@ -3,7 +3,6 @@ package control
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 	"runtime"
 
 	"golang.org/x/sys/unix"
@@ -157,23 +156,8 @@ func onThread(fn func() error) error {
 	return <-done
 }
 
-// namedNamespaces is where iproute2 keeps its names.
-const namedNamespaces = "/run/netns"
-
 // name is the namespace's name under /run/netns, or "" if it has none.
-func (n Namespace) name() string {
-	entries, err := os.ReadDir(namedNamespaces)
-	if err != nil {
-		return ""
-	}
-	for _, e := range entries {
-		var st unix.Stat_t
-		if unix.Stat(filepath.Join(namedNamespaces, e.Name()), &st) == nil && st.Ino == n.inode {
-			return e.Name()
-		}
-	}
-	return ""
-}
+func (n Namespace) name() string { return names.of(n.inode) }
 
 // String is the namespace's name, or net:[inode].
 func (n Namespace) String() string {

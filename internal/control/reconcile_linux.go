@@ -72,7 +72,7 @@ func (e *Engine) reconcileUntil(ctx context.Context) {
 		case <-blind.C:
 			start := time.Now()
 			e.reconcile(dirt{all: true})
-			blind.Reset(max(blindEvery, swapShare*time.Since(start)))
+			blind.Reset(max(blindEvery, 3*time.Since(start)))
 		}
 	}
 }

@@ -187,7 +187,7 @@ func (q *request) answer() (LinkAnswer, *Refusal) {
 	d := q.made
 	// A new device that is down can wait; making many shall not take a
 	// decision each.
-	if v, _ := q.e.state.Vmac(d.id); v != nil && (v.Up || q.Op == "set") {
+	if v, rp := q.e.state.Vmac(d.id); v != nil && (v.Up || q.Op == "set") && len(rp.Vmacs) <= patientUpTo {
 		q.e.await(q.e.ports[d.parent])
 	}
 	if q.e.devices[d.id] != d {

@@ -22,5 +22,8 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "play-child" {
 		os.Exit(playChild(os.Args[2]))
 	}
+	if len(os.Args) > 2 && os.Args[1] == "scale-daemon" {
+		os.Exit(scaleDaemon(os.Args[2]))
+	}
 	os.Exit(m.Run())
 }

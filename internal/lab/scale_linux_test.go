@@ -1,0 +1,530 @@
+package lab
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/umacvlan/umacvlan/classify"
+	"github.com/umacvlan/umacvlan/internal/control"
+)
+
+// full says that tests shall run at their full size.
+func full() bool { return os.Getenv("UMACVLAN_FULL") != "" }
+
+// TestScale makes many vmacs on one parent through the daemon's API, in
+// namespaces of their own or 64 together, lets them idle, pings each, and makes
+// and deletes more while TCP runs.
+func TestScale(t *testing.T) {
+	Need(t, NeedNS, NeedTUN)
+	sizes := scaleSizes{vmacs: 256, idle: time.Second, churn: 64, rated: 500 * time.Millisecond}
+	if full() {
+		sizes = scaleSizes{vmacs: 4096, idle: 20 * time.Second, churn: 1000, rated: 5 * time.Second}
+	}
+	for _, per := range []int{1, 64} {
+		t.Run(fmt.Sprintf("%d per namespace", per), func(t *testing.T) { testScale(t, per, sizes) })
+	}
+}
+
+type scaleSizes struct {
+	vmacs, churn int
+	idle, rated  time.Duration
+}
+
+func testScale(t *testing.T, per int, size scaleSizes) {
+	s, err := newScale(per, size.vmacs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.close(t)
+	line := func(what, format string, args ...any) { t.Logf("%-34s %s", what, fmt.Sprintf(format, args...)) }
+
+	// What is there for 64 is measured too: a daemon's own size is no vmac's.
+	start := time.Now()
+	if err := s.add(0, 64); err != nil {
+		t.Fatal(err)
+	}
+	line("64 vmacs come up", "%v", time.Since(start).Round(time.Millisecond))
+	few := s.idle(size.idle)
+	start = time.Now()
+	if err := s.add(64, size.vmacs); err != nil {
+		t.Fatal(err)
+	}
+	took := time.Since(start)
+	line(fmt.Sprintf("%d more, one after the other", size.vmacs-64), "%v (%v each)", took.Round(time.Millisecond), (took / time.Duration(size.vmacs-64)).Round(time.Microsecond))
+	busy := s.daemonCPU()
+	line("daemon's CPU for that", "%v", busy-few.cpuAt)
+	if full() && took > 30*time.Second {
+		t.Errorf("%d vmacs took %v to come up, more than 30 s", size.vmacs, took)
+	}
+
+	time.Sleep(size.idle / 4)
+	many := s.idle(size.idle)
+	line("idle with 64", "%s", few)
+	line(fmt.Sprintf("idle with %d", size.vmacs), "%s", many)
+	n := float64(size.vmacs - 64)
+	kernel, user := float64(many.kernel-few.kernel)/n, float64(many.user-few.user)/n
+	line("memory per idle vmac", "kernel %.1f KiB, user %.1f KiB", kernel, user)
+	if full() && (kernel > 150 || user > 50) {
+		t.Errorf("an idle vmac costs %.0f KiB of the kernel's and %.0f KiB of the daemon's memory", kernel, user)
+	}
+
+	start = time.Now()
+	links, err := s.links()
+	if err != nil {
+		t.Fatal(err)
+	}
+	line("link show of all", "%d in %v", links, time.Since(start).Round(time.Millisecond))
+	if links != size.vmacs {
+		t.Errorf("%d vmacs are shown", links)
+	}
+
+	start = time.Now()
+	if err := s.address(); err != nil {
+		t.Fatal(err)
+	}
+	line("addresses given by the test", "%v", time.Since(start).Round(time.Millisecond))
+	start = time.Now()
+	silent, err := s.ping()
+	if err != nil {
+		t.Fatal(err)
+	}
+	line("ping", "%d of %d answer, in %v", size.vmacs-len(silent), size.vmacs, time.Since(start).Round(time.Millisecond))
+	if len(silent) > 0 {
+		t.Errorf("%d vmacs don't answer, such as number %d", len(silent), silent[0])
+	}
+
+	for _, rate := range []int{125_000_000, 0} { // 1 Gbit/s, and what there is
+		what := "TCP as fast as it can"
+		if rate > 0 {
+			what = fmt.Sprintf("TCP at %d Mbit/s", rate/125_000)
+		}
+		r, err := s.disturb(rate, size)
+		if err != nil {
+			t.Fatal(err)
+		}
+		line(what, "%s", r)
+		if full() && rate > 0 && r.during < 0.9*r.before {
+			t.Errorf("%s: %s", what, r)
+		}
+	}
+	start = time.Now()
+	took, err = s.stop()
+	if err != nil {
+		t.Error(err)
+	}
+	line("the daemon ends, with all of them", "%v", took.Round(time.Millisecond))
+}
+
+// scale is a parent, the namespaces of its vmacs and the daemon that makes them.
+type scale struct {
+	*Topology
+	per    int
+	spaces []*NS
+	daemon *scaleProcess
+	client *control.Client
+}
+
+const scaleSocket = "umacvlan.sock"
+
+func newScale(per, vmacs int) (_ *scale, err error) {
+	top, err := NewTopology(nil, Options{Offloads: true, IPv6: true})
+	if err != nil {
+		return nil, err
+	}
+	s := &scale{Topology: top, per: per}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.end())
+		}
+	}()
+	for range (vmacs + per - 1) / per {
+		ns, err := s.NewNS()
+		if err != nil {
+			return s, err
+		}
+		s.spaces = append(s.spaces, ns)
+		// Of several vmacs in one namespace only the one that is asked shall answer.
+		if err := Sysctl(ns, "ipv4/conf/all/arp_ignore", "1"); err != nil {
+			return s, err
+		}
+	}
+	if s.daemon, err = startScaleDaemon(s.Parent.NS); err != nil {
+		return s, err
+	}
+	// As "ip netns add" and container networks name them.
+	for i, ns := range s.spaces {
+		if said := s.daemon.ask(fmt.Sprintf("name ns%d %s", i, ns.Path())); said != "<nil>" {
+			return s, fmt.Errorf("name namespace %d: %s", i, said)
+		}
+	}
+	s.client, err = control.Dial(s.daemon.socket)
+	return s, err
+}
+
+func (s *scale) end() error {
+	_, err := s.stop()
+	return errors.Join(err, s.Topology.Close())
+}
+
+func (s *scale) close(t *testing.T) {
+	if err := s.end(); err != nil {
+		t.Error(err)
+	}
+}
+
+func (s *scale) stop() (took time.Duration, err error) {
+	if s.client != nil {
+		s.client.Close()
+		s.client = nil
+	}
+	if s.daemon != nil {
+		took, err = s.daemon.stop()
+		s.daemon = nil
+	}
+	return took, err
+}
+
+func (s *scale) name(i int) string { return fmt.Sprintf("sc%d", i) }
+
+func (s *scale) space(i int) *NS { return s.spaces[i/s.per%len(s.spaces)] }
+
+func (s *scale) mac(i int) net.HardwareAddr {
+	return net.HardwareAddr{2, 0x5c, 0, byte(i >> 16), byte(i >> 8), byte(i)}
+}
+
+func (s *scale) addr(i int) netip.Addr {
+	return netip.AddrFrom4([4]byte{10, 99, byte(1 + i>>8), byte(i)})
+}
+
+var scaleWire = netip.AddrFrom4([4]byte{10, 99, 0, 1})
+
+// add makes the vmacs from a to b, up, with one request at a time, as
+// "umacvlan -batch" does.
+func (s *scale) add(a, b int) error {
+	for i := a; i < b; i++ {
+		mode, up, mac, to := uint32(classify.Bridge), true, s.mac(i).String(), s.space(i).Path()
+		if err := s.request(control.LinkRequest{
+			Op: "add", Name: s.name(i), Parent: s.Parent.Name, Kind: "macvlan", Address: &mac, Up: &up,
+			ToNetns: &to, NetnsPath: s.Parent.NS.Path(), Data: &control.MacvlanData{Mode: &mode},
+		}); err != nil {
+			return fmt.Errorf("add %d: %w", i, err)
+		}
+	}
+	return nil
+}
+
+// remove deletes the vmacs from a to b in the same way.
+func (s *scale) remove(a, b int) error {
+	for i := a; i < b; i++ {
+		if err := s.request(control.LinkRequest{Op: "delete", Name: s.name(i), NetnsPath: s.space(i).Path()}); err != nil {
+			return fmt.Errorf("delete %d: %w", i, err)
+		}
+	}
+	return nil
+}
+
+func (s *scale) request(r control.LinkRequest) error {
+	_, refusal, err := s.client.Link(context.Background(), r)
+	if refusal != nil {
+		return refusal
+	}
+	return err
+}
+
+func (s *scale) links() (n int, err error) {
+	for _, ns := range s.spaces {
+		links, err := s.client.Links(context.Background(), ns.Path())
+		if err != nil {
+			return n, err
+		}
+		n += len(links)
+	}
+	return n, nil
+}
+
+// address gives the vmacs their addresses. Everybody knows everybody's MAC from
+// the start: a kernel's neighbour table has 1,024 places by default, for all of
+// its namespaces together.
+func (s *scale) address() error {
+	if err := s.Wire.AddAddr(scaleWire.String() + "/16"); err != nil {
+		return err
+	}
+	total, err := s.links()
+	if err != nil {
+		return err
+	}
+	known := func(index int, ip netip.Addr, mac net.HardwareAddr) error {
+		return netlink.NeighSet(&netlink.Neigh{LinkIndex: index, State: netlink.NUD_PERMANENT, IP: ip.AsSlice(), HardwareAddr: mac})
+	}
+	for g, ns := range s.spaces {
+		err := ns.Do(func() error {
+			for i := g * s.per; i < min((g+1)*s.per, total); i++ {
+				l, err := netlink.LinkByName(s.name(i))
+				if err != nil {
+					return err
+				}
+				a, err := netlink.ParseAddr(s.addr(i).String() + "/16")
+				if err != nil {
+					return err
+				}
+				if err := errors.Join(netlink.AddrAdd(l, a), known(l.Attrs().Index, scaleWire, WireMAC)); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return s.Wire.NS.Do(func() error {
+		for i := range total {
+			if err := known(s.Wire.Index, s.addr(i), s.mac(i)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// ping asks each vmac from the wire, one after the other, and returns who didn't
+// answer.
+func (s *scale) ping() (silent []int, err error) {
+	total, err := s.links()
+	if err != nil {
+		return nil, err
+	}
+	for i := range total {
+		if _, err := Ping(s.Wire.NS, s.addr(i), 5*time.Second); errors.Is(err, ErrTimeout) {
+			silent = append(silent, i)
+		} else if err != nil {
+			return silent, err
+		}
+	}
+	return silent, nil
+}
+
+// disturbed is a stream before others came and went, and meanwhile.
+type disturbed struct {
+	before, during float64 // bits a second
+	added, removed time.Duration
+	n              int
+}
+
+func (d disturbed) String() string {
+	return fmt.Sprintf("%.2f Gbit/s alone, %.2f (%.0f %%) while %d come (%v) and go (%v)",
+		d.before/1e9, d.during/1e9, 100*d.during/d.before, d.n, d.added.Round(time.Millisecond), d.removed.Round(time.Millisecond))
+}
+
+// disturb has TCP run on one vmac while others are made and deleted.
+func (s *scale) disturb(rate int, size scaleSizes) (d disturbed, err error) {
+	f, err := startFlow(s.Wire.NS, s.space(0), s.addr(0), rate)
+	if err != nil {
+		return d, err
+	}
+	defer func() { err = errors.Join(err, f.close()) }()
+	if err := f.moves(1 << 20); err != nil {
+		return d, err
+	}
+	measure := func(work func() error) (float64, error) {
+		start, from := time.Now(), f.got.Load()
+		err := work()
+		return float64(f.got.Load()-from) * 8 / time.Since(start).Seconds(), errors.Join(err, f.err())
+	}
+	if d.before, err = measure(func() error { time.Sleep(size.rated); return nil }); err != nil {
+		return d, err
+	}
+	d.n = size.churn
+	d.during, err = measure(func() error {
+		start := time.Now()
+		if err := s.add(size.vmacs, size.vmacs+size.churn); err != nil {
+			return err
+		}
+		d.added = time.Since(start)
+		start = time.Now()
+		defer func() { d.removed = time.Since(start) }()
+		return s.remove(size.vmacs, size.vmacs+size.churn)
+	})
+	return d, err
+}
+
+// idleUse is what the daemon takes while nothing happens, and what the kernel
+// holds then, in KiB.
+type idleUse struct {
+	cpu, over    time.Duration
+	cpuAt        time.Duration // what it had used in the end
+	kernel, user int
+	threads, fds int
+	goroutines   int
+}
+
+func (u idleUse) String() string {
+	return fmt.Sprintf("%.2f %% of one core over %v, %d threads, %d descriptors, %d goroutines, %d MiB of user memory",
+		100*float64(u.cpu)/float64(u.over), u.over, u.threads, u.fds, u.goroutines, u.user>>10)
+}
+
+func (s *scale) daemonCPU() time.Duration {
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.daemon.cmd.Process.Pid))
+	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
+	utime, _ := strconv.Atoi(fields[11])
+	stime, _ := strconv.Atoi(fields[12])
+	return time.Duration(utime+stime) * 10 * time.Millisecond
+}
+
+func (s *scale) idle(d time.Duration) (u idleUse) {
+	before := s.daemonCPU()
+	time.Sleep(d)
+	u.cpuAt, u.over = s.daemonCPU(), d
+	u.cpu = u.cpuAt - before
+	dir := fmt.Sprintf("/proc/%d/", s.daemon.cmd.Process.Pid)
+	status := numbers(dir + "status")
+	u.user, u.threads = status["RssAnon"], status["Threads"]
+	fds, _ := os.ReadDir(dir + "fd")
+	u.fds = len(fds)
+	u.goroutines, _ = strconv.Atoi(s.daemon.ask("goroutines"))
+	// Whatever is neither free nor a process's nor a file's is the kernel's.
+	m := numbers("/proc/meminfo")
+	u.kernel = m["MemTotal"] - m["MemFree"] - m["Buffers"] - m["Cached"] - m["AnonPages"]
+	return u
+}
+
+// numbers reads the lines "Name: number" of a file.
+func numbers(path string) map[string]int {
+	m := map[string]int{}
+	text, _ := os.ReadFile(path)
+	for l := range strings.Lines(string(text)) {
+		name, value, _ := strings.Cut(l, ":")
+		if f := strings.Fields(value); len(f) > 0 {
+			if n, err := strconv.Atoi(f[0]); err == nil {
+				m[name] = n
+			}
+		}
+	}
+	return m
+}
+
+// scaleProcess is a daemon in a process of its own, so that its CPU and memory
+// are its own.
+type scaleProcess struct {
+	cmd    *exec.Cmd
+	in     io.WriteCloser
+	out    *bufio.Reader
+	dir    string
+	socket string
+	unlock chan struct{}
+	ended  chan error
+}
+
+func startScaleDaemon(ns *NS) (_ *scaleProcess, err error) {
+	p := &scaleProcess{unlock: make(chan struct{}), ended: make(chan error, 1)}
+	if p.dir, err = os.MkdirTemp("", "umacvlan-scale"); err != nil {
+		return nil, err
+	}
+	p.socket = filepath.Join(p.dir, scaleSocket)
+	p.cmd = exec.Command("/proc/self/exe", "scale-daemon", p.socket)
+	// The names of its namespaces are in a mount namespace of its own.
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL, Unshareflags: unix.CLONE_NEWNS}
+	p.cmd.Stderr = os.Stderr
+	if p.in, err = p.cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
+	out, err := p.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	p.out = bufio.NewReader(out)
+	started := make(chan error, 1)
+	go func() { // the death signal comes when the thread ends that has started it
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := ns.Do(p.cmd.Start)
+		started <- err
+		if err == nil {
+			<-p.unlock
+			p.ended <- p.cmd.Wait()
+		}
+	}()
+	if err := <-started; err != nil {
+		return nil, err
+	}
+	if ready := p.ask(""); ready != "ready" {
+		_, err := p.stop()
+		return nil, errors.Join(fmt.Errorf("the daemon says %q", ready), err)
+	}
+	return p, nil
+}
+
+// ask sends a line and returns the next.
+func (p *scaleProcess) ask(what string) string {
+	if what != "" {
+		fmt.Fprintln(p.in, what)
+	}
+	s, _ := p.out.ReadString('\n')
+	return strings.TrimSpace(s)
+}
+
+func (p *scaleProcess) stop() (time.Duration, error) {
+	start := time.Now()
+	p.in.Close()
+	_, _ = io.Copy(io.Discard, p.out)
+	close(p.unlock)
+	return time.Since(start), errors.Join(<-p.ended, os.RemoveAll(p.dir))
+}
+
+const namesDir = "/run/netns"
+
+// scaleDaemon is what runs in that process.
+func scaleDaemon(socket string) int {
+	if err := errors.Join(unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""), unix.Mount("run", "/run", "tmpfs", 0, ""),
+		os.Mkdir(namesDir, 0o755)); err != nil {
+		fmt.Fprintln(os.Stderr, "daemon: hide names:", err)
+		return 1
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	e := control.NewEngine(control.EngineOptions{AbandonedEvery: 2 * time.Second})
+	ended := make(chan error, 2)
+	go func() { ended <- e.Run(ctx) }()
+	go func() {
+		ended <- control.Serve(ctx, e, control.ServerOptions{Socket: socket, Ready: func(string) { fmt.Println("ready") }})
+	}()
+	go func() {
+		for in := bufio.NewScanner(os.Stdin); in.Scan(); {
+			switch f := strings.Fields(in.Text()); f[0] {
+			case "goroutines":
+				fmt.Println(runtime.NumGoroutine())
+			case "name":
+				file := filepath.Join(namesDir, f[1])
+				fmt.Println(errors.Join(os.WriteFile(file, nil, 0o600), unix.Mount(f[2], file, "", unix.MS_BIND, "")))
+			case "unname":
+				file := filepath.Join(namesDir, f[1])
+				fmt.Println(errors.Join(unix.Unmount(file, unix.MNT_DETACH), os.Remove(file)))
+			}
+		}
+		stop()
+	}()
+	code := 0
+	for range 2 {
+		if err := <-ended; err != nil && !errors.Is(err, context.Canceled) {
+			fmt.Fprintln(os.Stderr, "daemon:", err)
+			code = 1
+		}
+	}
+	return code
+}
