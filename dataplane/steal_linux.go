@@ -36,12 +36,14 @@ func OpenSteal(name, rung string) (t Taker, why string, err error) {
 	var missing string
 	for _, r := range []struct {
 		name string
+		is   feature.Name
 		open func(*net.Interface) (Taker, error)
-	}{{StealTCX, openTCX}, {StealCls, openCls}, {StealNFT, openNFT}} {
+	}{{StealTCX, feature.TCX, openTCX}, {StealCls, feature.ClsBPF, openCls}, {StealNFT, feature.NFTNetdev, openNFT}} {
 		if rung != StealAuto && rung != r.name {
 			continue
 		}
 		t, err := r.open(dev)
+		feature.Note(r.is, err)
 		if err == nil {
 			return t, r.name + parens(missing), nil
 		}

@@ -52,7 +52,10 @@ func (d *Device) take(s spot, path string) bool {
 	spots.Lock()
 	defer spots.Unlock()
 	if other := spots.who[s]; other != nil && other != d {
-		return false
+		// The numbers of a namespace that has ended are given to another.
+		if _, err := other.ifname(); err == nil {
+			return false
+		}
 	}
 	if spots.who[d.spot] == d {
 		delete(spots.who, d.spot)
@@ -109,16 +112,20 @@ func (d *Device) search() (int, error) {
 	if fd, ok := look(last); ok {
 		return fd, nil
 	}
-	for _, list := range []func() []string{own, named, ofProcesses, ofDescriptors} {
-		for _, path := range list() {
-			if fd, ok := look(path); ok {
-				return fd, nil
+	// It may be moved, and descriptors come and go, while they are listed.
+	for range 3 {
+		for _, list := range []func() []string{own, named, ofProcesses, ofDescriptors} {
+			for _, path := range list() {
+				if fd, ok := look(path); ok {
+					return fd, nil
+				}
 			}
 		}
-	}
-	// It may have been deleted meanwhile.
-	if _, err := d.ifname(); err != nil {
-		return -1, err
+		// It may have been deleted meanwhile.
+		if _, err := d.ifname(); err != nil {
+			return -1, err
+		}
+		clear(looked)
 	}
 	return -1, errHidden
 }

@@ -211,6 +211,9 @@ type Extra struct {
 	Reasons   map[string]uint64 `json:"reasons"`   // copies by reason
 	Warnings  []string          `json:"warnings,omitempty"`
 	Owner     map[string]string `json:"owner,omitempty"`
+
+	Steal string `json:"steal"`           // what takes the vmacs' frames from the host's stack, and why no better
+	Types string `json:"types,omitempty"` // who corrects packet types, in modes passthru and source
 }
 
 // Ledger is one parent's accounts. Each equation is 0 on a quiet switch.
@@ -256,8 +259,27 @@ type Status struct {
 	PID     int      `json:"pid"`
 	Socket  string   `json:"socket"`
 	Parents []string `json:"parents"`
+	Steal   []string `json:"steal"` // for each parent, as in Extra
 	Vmacs   int      `json:"vmacs"`
 	Kernel  string   `json:"kernel"`
+
+	// Features are the optional kernel features, as the daemon has found them
+	// so far.
+	Features []FeatureState `json:"features"`
+}
+
+// FeatureState is an optional kernel feature as it is on this machine.
+type FeatureState struct {
+	Name  string `json:"name"`
+	Since string `json:"since"` // the first kernel that has it
+	For   string `json:"for"`
+
+	// State is "in use", "not in use", "not needed" where something better is, or
+	// "unknown" as long as nothing has asked for it. Why is why it isn't in use,
+	// and Instead what is done then.
+	State   string `json:"state"`
+	Why     string `json:"why,omitempty"`
+	Instead string `json:"instead,omitempty"`
 }
 
 // DefaultSocket is where the daemon listens unless told otherwise

@@ -59,6 +59,10 @@ func newHub() (_ *hub, err error) {
 	if h.conn, err = h.home.dial(); err != nil {
 		return nil, err
 	}
+	if lo, err := h.conn.byIndex(1); err == nil {
+		noteKnown(feature.MaxMTU, lo.hasMaxMTU)
+		noteKnown(feature.AllmultiCount, lo.hasAllmulti)
+	}
 	err = h.home.Do(func() error {
 		fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
 		if err != nil {
@@ -255,6 +259,9 @@ func (h *hub) message(inode uint64, m syscall.NetlinkMessage) {
 	var last *netdev
 	if m.Header.Type == unix.RTM_DELLINK {
 		last, _ = parseNetdev(m.Data)
+		if last != nil && last.hasNewNetns {
+			feature.Note(feature.NewNetns, nil)
+		}
 	}
 	h.event(at, last)
 }

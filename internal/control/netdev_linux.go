@@ -38,6 +38,7 @@ type netdev struct {
 	kind, slave string
 	addrGenMode uint8
 	hasAllmulti bool
+	hasMaxMTU   bool
 	stats       [6]uint64 // rx packets, tx packets, rx bytes, tx bytes, rx errors, tx errors
 	txDropped   uint64
 	newNetnsID  int // RTM_DELLINK of a device that moved away
@@ -96,7 +97,7 @@ func parseNetdev(m []byte) (*netdev, error) {
 			d.minMTU = number()
 		case unix.IFLA_MAX_MTU:
 			if !feature.Off(feature.MaxMTU) {
-				d.maxMTU = number()
+				d.maxMTU, d.hasMaxMTU = number(), true
 			}
 		case unix.IFLA_QDISC:
 			d.qdisc = unix.ByteSliceToString(v)

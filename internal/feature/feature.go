@@ -23,7 +23,6 @@ type Name string
 
 const (
 	ListenAll      Name = "listen-all"
-	NFTNetdev      Name = "nft-netdev"
 	ClsBPF         Name = "cls-bpf"
 	VnetHdr        Name = "vnet-hdr"
 	BPF            Name = "bpf"
@@ -34,6 +33,7 @@ const (
 	IgnoreOutgoing Name = "ignore-outgoing"
 	SetCarrier     Name = "set-carrier"
 	DevNetns       Name = "dev-netns"
+	NFTNetdev      Name = "nft-netdev"
 	AllmultiCount  Name = "allmulti-count"
 	USO            Name = "uso"
 	TCX            Name = "tcx"
@@ -51,7 +51,6 @@ type Feature struct {
 // List is every feature, the oldest kernel first.
 var List = []Feature{
 	{ListenAll, "4.2", "one netlink socket hears of every namespace", "devices are looked at every 100 ms"},
-	{NFTNetdev, "4.2", "takes from the host's stack what macvlan consumes, where BPF can't", "the host's stack keeps its copy"},
 	{ClsBPF, "4.5", "takes from the host's stack what macvlan consumes, where tcx is missing", "nft-netdev"},
 	{VnetHdr, "4.6", "frames of up to 64 KiB and unfinished checksums cross untouched", "checksums and segments are made in software"},
 	{BPF, "4.9", "programs that take frames from the host's stack and correct packet types", "nft-netdev; packet types are the TAP's"},
@@ -62,6 +61,7 @@ var List = []Feature{
 	{IgnoreOutgoing, "4.20", "the reader doesn't see what the host sends", "the socket's filter drops it"},
 	{SetCarrier, "5.0", "a vmac's carrier follows the parent's", "the carrier of vmacs stays on"},
 	{DevNetns, "5.2", "finds a vmac in whichever namespace it was moved to", "namespaces are searched for its name and address"},
+	{NFTNetdev, "5.12", "takes from the host's stack what macvlan consumes, where BPF can't", "the host's stack keeps its copy"},
 	{AllmultiCount, "6.0", "sees that packet sockets want all groups of a device", "only what ip link sets is seen"},
 	{USO, "6.2", "UDP segmentation offload on vmacs", "UDP is segmented by its sender"},
 	{TCX, "6.6", "attaches programs beside anybody else's", "cls-bpf"},

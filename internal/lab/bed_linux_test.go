@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/umacvlan/umacvlan/classify"
+	"github.com/umacvlan/umacvlan/internal/feature"
 )
 
 // bed is a scenario's topology with a probe everywhere.
@@ -303,7 +304,12 @@ func (b *bed) set(w []string) error {
 			return err
 		}
 		return poll(10*time.Second, func() (bool, error) { // link-watch takes up to a second
-			up, err := b.Vmacs[b.s.vmacs[0].Name].Operational()
+			v := b.Vmacs[b.s.vmacs[0].Name]
+			if e, ok := b.Driver.(*Emulator); ok && feature.Off(feature.SetCarrier) {
+				l, err := e.Link(v)
+				return l.OperState == "LOWERLAYERDOWN", err
+			}
+			up, err := v.Operational()
 			return !up, err
 		})
 	}

@@ -24,6 +24,9 @@ type Bursts struct{ *Player }
 
 // Play runs one scenario. It fails if the topology can't be made, or ctx ends.
 func (p Bursts) Play(ctx context.Context, s *scenario.Scenario) (*scenario.Result, error) {
+	if err := p.lacks(s); err != nil {
+		return nil, err
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	defer pin()()

@@ -56,7 +56,7 @@ func TestPlayersInParallel(t *testing.T) {
 			if i%2 == 1 {
 				p = EmulatorPlayer()
 			}
-			s, err := scenario.Parse("parallel", []byte(everything))
+			s, err := scenario.Parse("parallel", []byte(playable(p, everything)))
 			if err != nil {
 				t.Error(err)
 				return

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/umacvlan/umacvlan/internal/feature"
 	"github.com/umacvlan/umacvlan/internal/lab/scenario"
 )
 
@@ -63,12 +64,16 @@ func (p *Player) Close() error {
 	return errors.Join(errs...)
 }
 
-// Play runs one scenario. It fails if the topology can't be made, or ctx ends.
+// Play runs one scenario. It fails if the topology can't be made, or ctx ends;
+// errors.ErrUnsupported says that the kernel lacks what the emulator needs for it.
 //
 // A vmac's filter lets some groups through that it hasn't joined, which ones
 // depends on a pointer (macvlan_hash_mix). A take that this spoils is repeated
 // with other vmacs, so that a result doesn't depend on chance.
 func (p *Player) Play(ctx context.Context, s *scenario.Scenario) (*scenario.Result, error) {
+	if err := p.lacks(s); err != nil {
+		return nil, err
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	defer pin()()
@@ -101,6 +106,21 @@ func (p *Player) Play(ctx context.Context, s *scenario.Scenario) (*scenario.Resu
 			}
 		}
 	}
+}
+
+// lacks is an errors.ErrUnsupported if the emulator can't do on this kernel what
+// happens in the scenario. That vmacs go with a parent that is moved, where
+// nobody tells where to, is a test of control's.
+func (p *Player) lacks(s *scenario.Scenario) error {
+	if p.way != scenario.Emulator || !feature.Off(feature.NewNetns) && !feature.Off(feature.ListenAll) {
+		return nil
+	}
+	for _, step := range s.Steps {
+		if c := step.Control; c != nil && c.Who == scenario.Port && c.Attr == scenario.AttrNetns {
+			return fmt.Errorf("%s: nobody tells where the parent is moved to: %w", s.File, errors.ErrUnsupported)
+		}
+	}
+	return nil
 }
 
 // maxTakes bounds repetition: what happens every time is no chance.

@@ -134,19 +134,30 @@ add y1 mode bridge on missing
   answers ENODEV
 add y1 mode bridge on none
   answers EINVAL
-set parent netns elsewhere
-set parent up
-send wire: ext > broadcast
-  b1 p1 v1 x1 stack get broadcast
-delete parent
+` + parentMoves + `delete parent
 show b1
   b1 shows exists no
 `
 
+const parentMoves = `set parent netns elsewhere
+set parent up
+send wire: ext > broadcast
+  b1 p1 v1 x1 stack get broadcast
+`
+
+// playable is as much of text as there can be on this kernel.
+func playable(p *Player, text string) string {
+	s, err := scenario.Parse("playable", []byte(text))
+	if err == nil && p.lacks(s) != nil {
+		return strings.ReplaceAll(text, parentMoves, "")
+	}
+	return text
+}
+
 func TestPlayer(t *testing.T) {
 	players(t, func(t *testing.T, p *Player) {
 		for range 2 {
-			if wrong := expect(t, p, everything); len(wrong) > 0 {
+			if wrong := expect(t, p, playable(p, everything)); len(wrong) > 0 {
 				t.Errorf("%s", strings.Join(wrong, "\n"))
 			}
 		}

@@ -40,6 +40,9 @@ func Try(ctx context.Context, s *scenario.Scenario, players []scenario.Player) (
 		run := Run{Way: p.Way(), Skipped: skip(s, p.Way())}
 		if run.Skipped == "" {
 			run.Result, run.Err = p.Play(ctx, s)
+			if errors.Is(run.Err, errors.ErrUnsupported) {
+				run.Skipped, run.Err = run.Err.Error(), nil
+			}
 		}
 		if err := ctx.Err(); err != nil {
 			return nil, err

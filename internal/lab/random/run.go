@@ -243,7 +243,9 @@ func Leaked(s *scenario.Scenario, model, r *scenario.Result) bool {
 // if neither. The known differences go to listed.
 func (r *runner) compare(s *scenario.Scenario, played []outcome, i int, listed func(scenario.Difference)) *Finding {
 	f := &Finding{Left: r.ways[0].Way(), Right: r.ways[i].Way(), Scenario: s}
-	if f.Err = played[i].err; f.Err != nil {
+	if f.Err = played[i].err; errors.Is(f.Err, errors.ErrUnsupported) {
+		return nil
+	} else if f.Err != nil {
 		f.Left = f.Right
 		return f
 	}
