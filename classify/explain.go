@@ -118,6 +118,9 @@ func (x *explainer) receive() {
 	}
 	if x.To.IsGroup() {
 		x.step(0, "macvlan_handle_frame", "%v is a group", x.To)
+		if _, ok := Fragment(x.frame); ok && x.t.Len() > 0 {
+			x.step(1, "ip_check_defrag", "a fragment: held until the datagram is whole; this is then decided of it, by the addresses of its first fragment")
+		}
 		x.Verdict = x.handleGroup()
 	} else {
 		x.step(0, "macvlan_handle_frame", "%v is a unicast address", x.To)

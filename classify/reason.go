@@ -22,6 +22,10 @@ const (
 	PauseToHost // a group with ethertype 0x8808, never flooded: the parent's
 	OwnFrame    // sent or looped back by the host itself (PACKET_OUTGOING, PACKET_LOOPBACK)
 
+	// An IPv4 fragment of a group that didn't make its datagram whole: the parent's
+	// stack gets none of these. The one that does counts as the datagram.
+	FragmentHeld // waits for the others (ClassRx)
+
 	// Dispositions of a frame sent by a vmac (ClassTx).
 	ToWire  // to the parent only
 	ToLocal // to a bridge sibling only (through the parent's receive path)
@@ -63,6 +67,12 @@ const (
 	Truncated    // the frame did not fit the socket's buffer
 	BadOffload   // a virtio header that doesn't describe its frame, or a kind that can't be segmented
 	VmacGone     // deleted while a copy was waiting in the broadcast queue
+
+	// Drops of fragments of groups (ClassDropped).
+	FragmentDuplicate // all of it is held already
+	FragmentOverlap   // overlaps with what is held, which is thrown away too
+	FragmentBad       // the same, as it contradicts the others, is empty, or makes too long a datagram
+	FragmentNoRoom    // fragments of others take all the memory that they may
 
 	NumReasons int = iota
 )
@@ -106,6 +116,8 @@ var reasons = [NumReasons]struct {
 	PauseToHost: {ClassRx, "pause_to_host", "ethertype 0x8808 is never flooded: left to the parent's stack"},
 	OwnFrame:    {ClassRx, "own_frame", "sent or looped back by the host itself: vmacs don't hear the parent"},
 
+	FragmentHeld: {ClassRx, "fragment_held", "a fragment of a group: held until the datagram is whole"},
+
 	ToWire:  {ClassTx, "to_wire", "handed to the parent"},
 	ToLocal: {ClassTx, "to_local", "to a bridge sibling, through the parent's receive path; not onto the wire"},
 	ToBoth:  {ClassTx, "to_both", "flooded to bridge siblings and handed to the parent"},
@@ -142,6 +154,11 @@ var reasons = [NumReasons]struct {
 	Truncated:    {ClassDropped, "truncated", "the frame did not fit the socket's buffer"},
 	BadOffload:   {ClassDropped, "bad_offload", "the virtio header does not describe the frame, or asks for what can't be segmented"},
 	VmacGone:     {ClassDropped, "vmac_gone", "the vmac was deleted while the frame waited for it"},
+
+	FragmentDuplicate: {ClassDropped, "fragment_duplicate", "a fragment of a group that is held already"},
+	FragmentOverlap:   {ClassDropped, "fragment_overlap", "a fragment of a group that overlaps with others: none of them is kept"},
+	FragmentBad:       {ClassDropped, "fragment_bad", "a fragment of a group that contradicts the others, is empty, or makes the datagram too long: none of them is kept"},
+	FragmentNoRoom:    {ClassDropped, "fragment_no_room", "a fragment of a group, when as many are held as net.ipv4.ipfrag_high_thresh allows"},
 }
 
 // Key returns the reason's JSON key and metric label.

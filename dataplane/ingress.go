@@ -14,6 +14,7 @@ func (s *Switch) receive() error {
 		}
 		sn := s.rx.epoch.enter(&s.snap)
 		s.rx.count.seen.Add(uint64(len(b.Frames)))
+		s.fragments.Expire()
 		for i := range b.Frames {
 			s.ingress(sn, &b.Frames[i])
 		}
@@ -29,6 +30,16 @@ func (s *Switch) ingress(sn *snapshot, f *Frame) {
 		w.frames.add(&w.count.frames, classify.Truncated)
 		return
 	}
+	if collects(sn, f) {
+		s.collect(sn, f)
+		return
+	}
+	s.decide(sn, f)
+}
+
+// decide is the rest of it.
+func (s *Switch) decide(sn *snapshot, f *Frame) classify.Verdict {
+	w := &s.rx
 	var v classify.Verdict
 	w.copies, v = sn.table.Ingress(f.Bytes(), classify.Meta{Type: f.Type}, w.copies[:0])
 	reason := v.Reason
@@ -36,6 +47,7 @@ func (s *Switch) ingress(sn *snapshot, f *Frame) {
 		reason = classify.BCQueueFull
 	}
 	w.frames.add(&w.count.frames, reason)
+	return v
 }
 
 // spread stages the copies of a decision, or hands those of a queued flood to

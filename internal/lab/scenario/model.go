@@ -1,11 +1,13 @@
 package scenario
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"slices"
 
 	"github.com/umacvlan/umacvlan/classify"
+	"github.com/umacvlan/umacvlan/dataplane/defrag"
 	"github.com/umacvlan/umacvlan/internal/control/rules"
 )
 
@@ -13,8 +15,8 @@ import (
 // packages rules and classify decide it, with a parent, a wire and a host's
 // stack that are made up. It may be used from any number of goroutines.
 //
-// Fragments are not put together, time doesn't pass, and nothing is overtaken: a
-// queue with any room holds all. A group that a vmac's filter would only admit
+// Time doesn't pass, so that fragments wait for each other for ever, and nothing is
+// overtaken: a queue with any room holds all. A group that a vmac's filter would only admit
 // because its hash collides is not admitted, as such a collision depends on a
 // pointer in the kernel.
 func NewModel() Player { return model{} }
@@ -67,6 +69,8 @@ type machine struct {
 	ingress string // a tc rule: pass, drop, or an address
 	egress  string
 
+	fragments map[string]*defrag.Queues // by the namespace that the parent was in when they came
+
 	keys   map[rules.VmacID]uint32 // what was added to a filter key to avoid collisions
 	counts map[string]*Counters    // of this step
 }
@@ -97,7 +101,7 @@ func newMachine(s *Scenario) *machine {
 			ID: 1, Name: Port, MAC: s.Parent.Address, MTU: s.Parent.MTU, Up: true, Carrier: true,
 		},
 		vmacs: map[string]rules.VmacID{}, extra: map[rules.VmacID]*device{}, keys: map[rules.VmacID]uint32{},
-		flags: map[Attr]bool{}, cable: s.Parent.MTU, ingress: "pass", egress: "pass",
+		fragments: map[string]*defrag.Queues{}, flags: map[Attr]bool{}, cable: s.Parent.MTU, ingress: "pass", egress: "pass",
 	}
 }
 
@@ -111,8 +115,12 @@ func (m *machine) step(i int) (*Outcome, error) {
 		if err != nil {
 			return nil, err
 		}
-		m.send(st.Send, frame, out)
-		m.multiply(out, st.Send.Times)
+		if _, is := classify.Fragment(frame); is && st.Send.From == Wire {
+			m.sendEach(st.Send, frame, out)
+		} else {
+			m.send(st.Send, frame, out)
+			m.multiply(out, st.Send.Times)
+		}
 	} else {
 		a := m.control(st.Control)
 		out.Answer = a
@@ -145,6 +153,27 @@ func (m *machine) multiply(out *Outcome, times int) {
 		*c = Counters{
 			c.RxPackets * n, c.RxBytes * n, c.RxErrors * n, c.RxDropped * n, c.Multicast * n,
 			c.TxPackets * n, c.TxBytes * n, c.TxDropped * n,
+		}
+	}
+}
+
+// sendEach sends a frame as often as it says, as each may meet what the one before
+// it has left behind.
+func (m *machine) sendEach(s *Send, frame []byte, out *Outcome) {
+	for range max(1, s.Times) {
+		one := &Outcome{}
+		m.send(s, frame, one)
+		out.Answer, out.Why, out.Explained = one.Answer, one.Why, one.Explained
+		for _, d := range one.Gets {
+			i := slices.IndexFunc(out.Gets, func(o Delivery) bool {
+				return o.Who == d.Who && o.Type == d.Type && bytes.Equal(o.Frame, d.Frame)
+			})
+			if i < 0 {
+				d.Times = 1
+				out.Gets = append(out.Gets, d)
+			} else {
+				out.Gets[i].Times++
+			}
 		}
 	}
 }

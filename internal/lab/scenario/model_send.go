@@ -6,6 +6,7 @@ import (
 	"syscall"
 
 	"github.com/umacvlan/umacvlan/classify"
+	"github.com/umacvlan/umacvlan/dataplane/defrag"
 )
 
 // minTagged is the shortest frame whose outer tag the kernel moves out; a
@@ -151,8 +152,32 @@ func (m *machine) ingressDrops(frame []byte, out *Outcome) bool {
 	return drop
 }
 
+// collect is ip_check_defrag: it returns the frame that there is now to decide,
+// if there is one.
+func (m *machine) collect(frame []byte, out *Outcome) ([]byte, bool) {
+	if _, is := classify.Fragment(frame); !is || m.port() == nil {
+		return frame, true
+	}
+	held := m.fragments[m.netns]
+	if held == nil {
+		held = defrag.New(defrag.DefaultLimits())
+		m.fragments[m.netns] = held
+	}
+	datagram, _, whole, reason := held.Add(nil, frame, 0, defrag.Beside{}, 0)
+	if !whole {
+		for _, v := range m.port().Vmacs {
+			out.Why = append(out.Why, Why{v.Name, reason, reason.Sentence()})
+		}
+	}
+	return datagram, whole
+}
+
 // receive lets the port decide a frame that has come in on the parent.
 func (m *machine) receive(from int, frame []byte, out *Outcome) {
+	frame, whole := m.collect(frame, out)
+	if !whole {
+		return
+	}
 	d := m.decide(from, frame, typeOn(m.parent.MAC, frame))
 	c := m.count(Port)
 	full := d.verdict.Queued && d.table.BCQueueLen() == 0 && m.port() != nil
@@ -166,7 +191,7 @@ func (m *machine) receive(from int, frame []byte, out *Outcome) {
 		m.deliver(copy, frame, false, out)
 	}
 	if d.verdict.Host && handled(frame) {
-		out.gets(Stack, stackType(typeOn(m.parent.MAC, frame), frame), frame)
+		out.gets(Stack, stackType(typeOn(m.parent.MAC, frame), frame), untagged(frame))
 	}
 	m.explain(d, full, out)
 }

@@ -224,9 +224,9 @@ func (p *parser) gets(out *Outcome, who []string) {
 		case "stack-type":
 			d.StackType = ptr(p.packetType())
 		case "len":
-			d.Len = int(p.number("a length of 1 to 65535", 65535))
+			d.Len = int(p.number("a length of 1 to 65557", 65557))
 			if d.Len == 0 || d.Frame != nil {
-				p.wrong("a length of 1 to 65535, and no bytes")
+				p.wrong("a length of 1 to 65557, and no bytes")
 			}
 		case "bytes":
 			d.Frame = p.hex()

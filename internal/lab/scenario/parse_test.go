@@ -177,7 +177,7 @@ func TestSyntaxErrors(t *testing.T) {
 		{head + "send wire: ext > b1\n  b1 gets it", `f:6: expected host, broadcast, multicast, other or out, got "it"`},
 		{head + "send wire: ext > b1\n  b1 gets host loud", "f:6: expected stack-type, len, bytes or times"},
 		{head + "send wire: ext > b1\n  b1 gets host len 5 len 6", "f:6: expected len once"},
-		{head + "send wire: ext > b1\n  b1 gets host bytes 00 len 6", "f:6: expected a length of 1 to 65535, and no bytes"},
+		{head + "send wire: ext > b1\n  b1 gets host bytes 00 len 6", "f:6: expected a length of 1 to 65557, and no bytes"},
 		{head + "send wire: ext > b1\n  b1 gets host len 6 bytes 00", "f:6: expected no bytes beside len"},
 		{head + "send wire: ext > b1\n  b1 gets host times 3..2", "f:6: expected how often"},
 		{head + "send wire: ext > b1\n  b1 gets host times 0", "f:6: expected how often"},
