@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/umacvlan/umacvlan/classify"
+	"github.com/umacvlan/umacvlan/dataplane/defrag"
 )
 
 // Options of a Switch; the zero value is the default.
@@ -22,6 +23,10 @@ type Options struct {
 	// Steal, if set, takes from the parent's own stack what the decision
 	// consumes. The switch owns it.
 	Steal Taker
+
+	// Fragments holds the fragments of the namespace that the parent is in. If it
+	// is nil the switch has one of its own, with a kernel's limits.
+	Fragments *Fragments
 }
 
 // Switch is one port (macvlan_port): a Wire, its vmacs, and the three data
@@ -39,6 +44,14 @@ type Switch struct {
 	queue bcQueue
 	read  atomic.Uint64 // frames read from vmacs
 	sent  byReason      // what became of them
+
+	fragments *Fragments
+	datagram  []byte // the last that was put together; receive loop only
+	// toHost, if set, is called with each datagram that was put together and that
+	// the parent's own stack gets too, from the receive loop. The frame is valid
+	// until it returns. Whoever keeps fragments from that stack has to give it
+	// these instead.
+	toHost func(f *Frame)
 
 	mu      sync.Mutex // orders Swap, Run's end and the reaper
 	slots   []*Vmac    // by Vmac.slot; nil is free
@@ -70,7 +83,10 @@ func New(w Wire, o Options) (*Switch, error) {
 	if err != nil {
 		return nil, fmt.Errorf("switch: %w", err)
 	}
-	s := &Switch{wire: w, opt: o, poll: p, reap: make(chan struct{}, 1)}
+	s := &Switch{wire: w, opt: o, poll: p, reap: make(chan struct{}, 1), fragments: o.Fragments}
+	if s.fragments == nil {
+		s.fragments = NewFragments(defrag.DefaultLimits())
+	}
 	s.rx.id, s.tx.id, s.bc.id = rxWorker, txWorker, bcWorker
 	s.queue.init()
 	s.snap.Store(&snapshot{gen: 1, table: table})

@@ -7,6 +7,8 @@ import (
 	"io"
 	"log/slog"
 	"os/signal"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -16,7 +18,7 @@ import (
 )
 
 func (a *app) daemonCommand() *cobra.Command {
-	var level string
+	var level, steal string
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "daemon",
@@ -36,13 +38,42 @@ func (a *app) daemonCommand() *cobra.Command {
 			}
 			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
 			defer stop()
-			return serve(ctx, a.opts.socket, logger)
+			return serve(ctx, a.opts.socket, steal, logger)
 		},
 	}
 	a.socketFlag(cmd)
 	cmd.Flags().StringVar(&level, "log-level", "info", "debug, info, warn or error")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "log in JSON")
+	stealFlag(cmd, &steal)
 	return cmd
+}
+
+// stealFlag lets the rung be chosen that takes from the host's stack.
+func stealFlag(cmd *cobra.Command, rung *string) {
+	cmd.Flags().Var(stealValue{rung}, "steal",
+		"what takes from the host's own stack what macvlan would: "+strings.Join(control.StealRungs, ", "))
+	*rung = control.StealRungs[0]
+	cmd.Flags().Lookup("steal").DefValue = *rung
+}
+
+// stealValue is a flag that takes one of the rungs.
+type stealValue struct{ rung *string }
+
+func (v stealValue) String() string {
+	if v.rung == nil {
+		return ""
+	}
+	return *v.rung
+}
+
+func (v stealValue) Type() string { return "rung" }
+
+func (v stealValue) Set(s string) error {
+	if !slices.Contains(control.StealRungs, s) {
+		return fmt.Errorf("not one of %s", strings.Join(control.StealRungs, ", "))
+	}
+	*v.rung = s
+	return nil
 }
 
 // socketFlag lets --socket stand behind a verb too.
@@ -65,7 +96,7 @@ func newLogger(w io.Writer, level string, asJSON bool) (*slog.Logger, error) {
 
 // serve runs the engine and its server until ctx is done or one of them fails,
 // and returns when both have ended.
-func serve(ctx context.Context, socket string, logger *slog.Logger) error {
+func serve(ctx context.Context, socket, steal string, logger *slog.Logger) error {
 	// Asked before anything is touched: a second daemon must not tidy up what
 	// the first is using.
 	if c, err := control.Dial(socket); err == nil {
@@ -74,7 +105,7 @@ func serve(ctx context.Context, socket string, logger *slog.Logger) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	engine := control.NewEngine(control.EngineOptions{Logger: logger, AbandonedEvery: 2 * time.Second})
+	engine := control.NewEngine(control.EngineOptions{Logger: logger, Steal: steal, AbandonedEvery: 2 * time.Second})
 	ended := make(chan error, 2)
 	go func() { ended <- engine.Run(ctx) }()
 	go func() {

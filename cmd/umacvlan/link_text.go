@@ -122,8 +122,11 @@ func (t *textPrinter) extra(e *control.Extra) {
 	if e.WireGSO {
 		wireOffload = "on"
 	}
-	t.f("%s    umacvlan child %s netns %s parent-netns %s wire %s wire-offload %s offloads %s filter %s ",
-		t.nl, e.Child, e.Netns, e.ParentIn, e.Wire, wireOffload, offloads, e.Filtering)
+	t.f("%s    umacvlan child %s netns %s parent-netns %s wire %s wire-offload %s offloads %s filter %s steal %s ",
+		t.nl, e.Child, e.Netns, e.ParentIn, e.Wire, wireOffload, offloads, e.Filtering, e.Steal)
+	if e.Types != "" {
+		t.f("types %s ", e.Types)
+	}
 	if len(e.Owner) > 0 {
 		t.WriteString("owner ")
 		for _, k := range slices.Sorted(maps.Keys(e.Owner)) {

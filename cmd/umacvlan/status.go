@@ -37,6 +37,9 @@ func (a *app) statusCommand() *cobra.Command {
 			w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 			fmt.Fprintf(w, "version\t%s\nprocess\t%d\nsocket\t%s\nkernel\t%s\nparents\t%s\nvmacs\t%d\n",
 				s.Version, s.PID, s.Socket, s.Kernel, parents, s.Vmacs)
+			for _, rung := range s.Steal {
+				fmt.Fprintf(w, "steal\t%s\n", rung)
+			}
 			return w.Flush()
 		},
 	}

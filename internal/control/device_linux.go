@@ -28,6 +28,7 @@ type device struct {
 	vmac   *dataplane.Vmac
 	born   uint64 // inode of the namespace that the tap's descriptor holds
 	known  bool   // to a switch, which releases the child
+	types  typed
 	alias  string // ours, as long as nobody has changed it
 	owner  map[string]string
 	// base are the counters that vmacs of earlier switches have left.

@@ -24,6 +24,11 @@ type EngineOptions struct {
 	// Wire configures how parents are opened.
 	Wire dataplane.WireOptions
 
+	// Steal is what takes from the parents' own stacks what macvlan consumes: one
+	// of dataplane.StealRungs, "" is auto. A rung that is asked for and isn't to
+	// be had keeps parents from being opened.
+	Steal string
+
 	// AbandonedEvery is how often to look whether a network namespace is kept
 	// alive by this process alone, which then lets go of it; 0 is never. For a
 	// process that keeps no namespaces for other reasons. Only with it vmacs are
@@ -43,6 +48,8 @@ type EngineOptions struct {
 type Engine struct {
 	log  *slog.Logger
 	wire dataplane.WireOptions
+
+	steal string
 
 	abandonedEvery time.Duration
 
@@ -72,7 +79,7 @@ type Engine struct {
 // NewEngine makes an Engine. It does nothing until Run.
 func NewEngine(o EngineOptions) *Engine {
 	e := &Engine{
-		log: o.Logger, wire: o.Wire, abandonedEvery: o.AbandonedEvery,
+		log: o.Logger, wire: o.Wire, steal: o.Steal, abandonedEvery: o.AbandonedEvery,
 		running: make(chan struct{}), ended: make(chan struct{}), kick: make(chan struct{}, 1),
 		ports: map[rules.ParentID]*port{}, devices: map[rules.VmacID]*device{},
 		parents: map[place]rules.ParentID{}, vmacs: map[place]rules.VmacID{},
@@ -295,12 +302,15 @@ func answerOf(err error) rules.Answer {
 
 // Status describes the engine; Socket and Version are the caller's to fill.
 func (e *Engine) Status() Status {
-	s := Status{PID: unix.Getpid(), Parents: []string{}, Kernel: Kernel(), Features: features()}
+	s := Status{PID: unix.Getpid(), Parents: []string{}, Steal: []string{}, Kernel: Kernel(), Features: features()}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, p := range e.state.Ports() {
 		s.Parents = append(s.Parents, p.Parent.Name)
 		s.Vmacs += len(p.Vmacs)
+		if at := e.ports[p.Parent.ID]; at != nil {
+			s.Steal = append(s.Steal, p.Parent.Name+": "+at.steal)
+		}
 	}
 	return s
 }

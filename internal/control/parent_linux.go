@@ -116,6 +116,7 @@ func (e *Engine) movePort(p *port, ns Namespace, dev *netdev) {
 		return
 	}
 	q.account = p.account
+	q.types, q.typesErr, p.types = p.types, p.typesErr, nil
 	q.account.switches.add(p.sw.Stats())
 	for _, v := range e.state.Port(p.id).Vmacs {
 		d := e.devices[v.ID]

@@ -27,6 +27,8 @@ type port struct {
 
 	sw  *dataplane.Switch
 	why string // which wire, and why
+	// steal says what takes from the parent's own stack, and why no better.
+	steal string
 	// offload says that the wire passes virtio headers.
 	offload bool
 	stop    context.CancelFunc
@@ -41,6 +43,8 @@ type port struct {
 	last       *netdev
 	left       time.Time // when it was not found where it was
 	account    account
+	types      *dataplane.Types
+	typesErr   error
 }
 
 // A decision is made anew at most every swapEvery, and with thousands of vmacs so
@@ -72,17 +76,23 @@ func (e *Engine) openPort(id rules.ParentID, ns Namespace, dev *netdev) (_ *port
 		return nil, err
 	}
 	var wire dataplane.Wire
+	var steal dataplane.Taker
 	err = errors.Join(e.hub.watch(ns), ns.Do(func() (err error) {
-		wire, p.why, err = dataplane.Open(dev.name, e.wire)
+		if wire, p.why, err = dataplane.Open(dev.name, e.wire); err == nil {
+			steal, err = p.openSteal()
+		}
 		return err
 	}))
 	if err == nil {
 		p.offload = wire.Offload()
-		p.sw, err = dataplane.New(wire, dataplane.Options{Gone: e.touchGone})
+		p.sw, err = dataplane.New(wire, dataplane.Options{Gone: e.touchGone, Steal: steal})
 	}
 	if err != nil {
 		if wire != nil {
 			wire.Close()
+		}
+		if steal != nil {
+			steal.Close()
 		}
 		p.release()
 		return nil, fmt.Errorf("open parent: %w", err)
@@ -105,6 +115,9 @@ func (e *Engine) openPort(id rules.ParentID, ns Namespace, dev *netdev) (_ *port
 
 // release closes what openPort holds beside the switch.
 func (p *port) release() {
+	if p.types != nil {
+		p.types.Close()
+	}
 	p.conn.close()
 	p.ns.Close()
 }
@@ -161,6 +174,7 @@ func (p *port) swap() (again bool) {
 			d.known = true
 			vmacs = append(vmacs, d.vmac)
 		}
+		p.setTypes(&spec, rp.Vmacs)
 	}
 	before, _ := p.conn.byIndex(p.at.index)
 	e.mu.Unlock()

@@ -158,6 +158,7 @@ func (w *view) link(d *device, dev *netdev) Link {
 	l.Umacvlan = Extra{
 		Child: "tap", Netns: w.name, ParentIn: from.netns, Wire: p.why,
 		Offloads: d.tap.Offloads(), WireGSO: p.offload, Filtering: p.filtering(),
+		Steal: p.steal, Types: p.typesOf(d, v.Mode),
 		Reasons: byKey(s.Copies), Owner: d.owner,
 	}
 	// The kernel refuses this with EBUSY while there are vmacs; we can't.

@@ -1,0 +1,85 @@
+package control
+
+import (
+	"errors"
+
+	"github.com/umacvlan/umacvlan/classify"
+	"github.com/umacvlan/umacvlan/dataplane"
+	"github.com/umacvlan/umacvlan/internal/control/rules"
+)
+
+// StealRungs are what an Engine may be told to use, the default first.
+var StealRungs = dataplane.StealRungs
+
+// openSteal opens what takes from the parent's own stack. It is called in the
+// parent's namespace.
+func (p *port) openSteal() (t dataplane.Taker, err error) {
+	t, p.steal, err = dataplane.OpenSteal(p.name, p.e.steal)
+	if err == nil && t == nil && p.e.steal != dataplane.StealNone {
+		p.e.log.Info("the host's stack keeps its copy of what vmacs get", "parent", p.name, "steal", p.steal)
+	}
+	return t, err
+}
+
+// typed is what is known of the program on a vmac's device that corrects packet
+// types.
+type typed struct {
+	done  bool
+	again bool  // it is lost when the device moves
+	at    place // where the device was
+	err   error
+}
+
+// retyped says that a vmac's packet types aren't those of a TAP.
+func retyped(m classify.Mode) bool { return m == classify.Source || m == classify.Passthru }
+
+// setTypes gives the vmacs their packet types. The caller holds the lock.
+func (p *port) setTypes(spec *classify.Spec, vmacs []*rules.Vmac) {
+	for _, v := range vmacs {
+		if !retyped(v.Mode) {
+			continue
+		}
+		if p.types == nil && p.typesErr == nil {
+			if p.types, p.typesErr = dataplane.OpenTypes(); p.typesErr != nil {
+				p.e.log.Info("packet types of passthru and source copies are a TAP's own", "parent", p.name, "why", p.typesErr)
+			}
+		}
+		if p.types == nil {
+			return
+		}
+		if err := p.types.Set(spec); err != nil {
+			p.e.log.Warn("packet types", "parent", p.name, "err", err)
+		}
+		d := p.e.devices[v.ID]
+		if d.types.done && (!d.types.again || d.types.at == d.at) {
+			continue
+		}
+		d.types = typed{done: true, at: d.at}
+		d.types.err = d.visit(func(ns Namespace, _ *conn, dev *netdev) error {
+			return ns.Do(func() (err error) {
+				d.types.again, err = p.types.Attach(dev.index)
+				return err
+			})
+		})
+		if d.types.err != nil && !gone(d.types.err) && !errors.Is(d.types.err, errMissed) {
+			p.e.log.Warn("packet types", "vmac", d.name, "err", d.types.err)
+		}
+	}
+}
+
+// typesOf says who gives a vmac its packet types: "" where it needs nobody.
+func (p *port) typesOf(d *device, m classify.Mode) string {
+	switch {
+	case !retyped(m):
+		return ""
+	case p.typesErr != nil:
+		return "the TAP's own (" + p.typesErr.Error() + ")"
+	case d.types.err != nil:
+		return "the TAP's own (" + d.types.err.Error() + ")"
+	case !d.types.done:
+		return "the TAP's own"
+	case d.types.again:
+		return dataplane.StealCls
+	}
+	return dataplane.StealTCX
+}
