@@ -124,7 +124,6 @@ func testScale(t *testing.T, per int, size scaleSizes) {
 			t.Errorf("%s: %s", what, r)
 		}
 	}
-	start = time.Now()
 	took, err = s.stop()
 	if err != nil {
 		t.Error(err)
