@@ -9,13 +9,15 @@ import (
 // the thread is parked and uses none. A child that left the list with
 // generation g may be closed once oldest() >= g for every thread.
 type epoch struct {
-	gen atomic.Uint64
-	_   [56]byte // each thread writes its own cache line
+	gen   atomic.Uint64
+	turns atomic.Uint64
+	_     [48]byte // each thread writes its own cache line
 }
 
 // enter takes the current snapshot. The second load makes sure that whoever
 // published a newer one has either been seen here or sees this thread's entry.
 func (e *epoch) enter(cur *atomic.Pointer[snapshot]) *snapshot {
+	e.turns.Add(1)
 	for {
 		sn := cur.Load()
 		e.gen.Store(sn.gen)

@@ -18,6 +18,10 @@ func (a *app) commands() []*cobra.Command {
 		a.explainCommand(),
 		a.ledgerCommand(),
 		a.statusCommand(),
+		a.checkCommand(),
+		a.applyCommand(),
+		a.exportCommand(),
+		a.unitsCommand(),
 		a.versionCommand(),
 		a.manCommand(),
 	}

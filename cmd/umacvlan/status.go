@@ -40,6 +40,7 @@ func (a *app) statusCommand() *cobra.Command {
 			for _, rung := range s.Steal {
 				fmt.Fprintf(w, "steal\t%s\n", rung)
 			}
+			writeStay(w, &s)
 			return w.Flush()
 		},
 	}

@@ -19,32 +19,32 @@ type Config struct {
 
 // Parent is a device below, and what shall stand on it.
 type Parent struct {
-	Name  string
-	Netns string // a name under /run/netns or a path; empty: the daemon's own
-	BCLim int32
-	Vmacs []Vmac
+	Name  string `json:"name"`
+	Netns string `json:"netns,omitempty"` // a name under /run/netns or a path; empty: the daemon's own
+	BCLim int32  `json:"bclim"`
+	Vmacs []Vmac `json:"-"`
 
 	at places
 }
 
 // Vmac is one device. Name and Netns identify it.
 type Vmac struct {
-	Name       string
-	Netns      string // as in Parent, but empty means the parent's
-	Mode       classify.Mode
-	Flags      classify.Flags
-	MAC        classify.MAC   // zero: drawn when the device is made, and kept
-	Sources    []classify.MAC // sorted
-	MTU        int            // 0: the parent's
-	BCQueueLen uint32
-	TxQueueLen uint32
-	Up         bool
-	Promisc    *bool // nil: left as it is
-	Allmulti   *bool
-	Alias      string // empty: the daemon's own
-	Owner      map[string]string
+	Name       string            `json:"name"`
+	Netns      string            `json:"netns,omitempty"` // as in Parent, but empty means the parent's
+	Mode       classify.Mode     `json:"mode"`
+	Flags      classify.Flags    `json:"flags,omitempty"`
+	MAC        classify.MAC      `json:"mac,omitempty"`     // zero: drawn when the device is made, and kept
+	Sources    []classify.MAC    `json:"macaddr,omitempty"` // sorted
+	MTU        int               `json:"mtu,omitempty"`     // 0: the parent's
+	BCQueueLen uint32            `json:"bcqueuelen"`
+	TxQueueLen uint32            `json:"txqueuelen"`
+	Up         bool              `json:"up"`
+	Promisc    *bool             `json:"promisc,omitempty"` // nil: left as it is
+	Allmulti   *bool             `json:"allmulticast,omitempty"`
+	Alias      string            `json:"alias,omitempty"` // empty: the daemon's own
+	Owner      map[string]string `json:"owner,omitempty"`
 	// Addresses are IP addresses that the device shall have; it may have others.
-	Addresses []netip.Prefix
+	Addresses []netip.Prefix `json:"addresses,omitempty"`
 
 	at places
 }

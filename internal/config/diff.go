@@ -104,6 +104,7 @@ func (s *Step) String() string {
 // Plan is what has to be done, in an order in which each step is possible.
 type Plan struct {
 	Steps   []Step
+	Same    []Step // what is as the file says
 	Waiting []Waiting
 	Notes   []string   // what is left alone
 	Refused []Conflict // what can't be done
@@ -179,6 +180,8 @@ func Diff(run []Running, want *Config, m Machine) Plan {
 				case !r.Managed:
 					s.Op = Adopt
 					sets = append(sets, s)
+				default:
+					plan.Same = append(plan.Same, s)
 				}
 			}
 		}

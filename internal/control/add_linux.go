@@ -32,7 +32,10 @@ func (q *request) add() *Refusal {
 		defer ns.Close()
 		target = ns
 	}
-	in := rules.NewLink{Name: q.Name, Netns: target.inode, Kind: q.Kind, Random: randomMAC(), MTU: q.MTU}
+	in := rules.NewLink{Name: q.Name, Netns: target.inode, Kind: q.Kind, Random: q.random, MTU: q.MTU}
+	if in.Random == 0 {
+		in.Random = randomMAC()
+	}
 	var r *Refusal
 	if in.Address, r = optionalAddress(q.Address); r != nil {
 		return r
@@ -200,7 +203,7 @@ func (q *request) create(state rules.State, id rules.VmacID, lower *netdev, targ
 			p.release()
 		}
 	}
-	d := &device{id: id, name: v.Name, parent: p.id, owner: q.Owner, alias: aliasOf(v.Mode, rp.Parent.Name), finished: make(chan struct{})}
+	d := &device{id: id, name: v.Name, parent: p.id, owner: q.Owner, alias: aliasOf(v.Mode, rp.Parent.Name), managed: q.managed, finished: make(chan struct{})}
 	alias := d.alias
 	if q.Alias != nil {
 		alias = *q.Alias

@@ -3,7 +3,13 @@
 // rtnetlink reports.
 package control
 
-import "syscall"
+import (
+	"syscall"
+	"time"
+
+	"github.com/umacvlan/umacvlan/classify"
+	"github.com/umacvlan/umacvlan/internal/config"
+)
 
 // The API is HTTP with JSON bodies over a unix socket.
 //
@@ -14,6 +20,8 @@ import "syscall"
 //	POST /v1/explain ExplainRequest → classify.Explanation, or Refusal
 //	GET  /v1/ledger               → []Ledger, one per parent
 //	GET  /v1/status               → Status
+//	POST /v1/apply   ApplyRequest → ApplyReport, or Refusal
+//	GET  /v1/export               → Export
 //
 // Each request carries the caller's network namespace: names resolve there.
 
@@ -53,6 +61,11 @@ type LinkRequest struct {
 
 	// Owner are opaque labels; add is idempotent by them.
 	Owner map[string]string `json:"owner,omitempty"`
+
+	// What only the daemon asks for: that the vmac is a file's, and which address
+	// to use in place of one drawn at random.
+	managed bool
+	random  classify.MAC
 }
 
 // MacvlanData is the macvlan part of a request, with netlink's numbers.
@@ -212,6 +225,8 @@ type Extra struct {
 	Warnings  []string          `json:"warnings,omitempty"`
 	Owner     map[string]string `json:"owner,omitempty"`
 
+	Managed bool `json:"managed,omitempty"` // a configuration file made it
+
 	Steal string `json:"steal"`           // what takes the vmacs' frames from the host's stack, and why no better
 	Types string `json:"types,omitempty"` // who corrects packet types, in modes passthru and source
 }
@@ -266,6 +281,63 @@ type Status struct {
 	// Features are the optional kernel features, as the daemon has found them
 	// so far.
 	Features []FeatureState `json:"features"`
+
+	Config  string       `json:"config,omitempty"`  // the file that was given with --config
+	Waiting []string     `json:"waiting,omitempty"` // vmacs whose parent or namespace isn't there yet
+	State   *StateStatus `json:"state,omitempty"`   // nil: no --state
+}
+
+// StateStatus says how the state document is doing.
+type StateStatus struct {
+	File  string    `json:"file"`
+	Saved time.Time `json:"saved,omitzero"`
+	Error string    `json:"error,omitempty"` // of the last attempt
+}
+
+// ApplyRequest asks that what runs becomes what a file says.
+type ApplyRequest struct {
+	// File and Text are a file's name, for messages, and what is in it. Without
+	// Text the daemon reads the file that it was started with.
+	File   string `json:"file,omitempty"`
+	Text   string `json:"text,omitempty"`
+	DryRun bool   `json:"dry_run,omitempty"`
+}
+
+// ApplyReport says what was done, or would be.
+type ApplyReport struct {
+	File     string          `json:"file"`
+	DryRun   bool            `json:"dry_run,omitempty"`
+	Steps    []ApplyStep     `json:"steps"`
+	Waiting  []string        `json:"waiting,omitempty"`
+	Notes    []string        `json:"notes,omitempty"`    // what is left alone, or taken over
+	Problems config.Problems `json:"problems,omitempty"` // of the file; if one is no warning nothing was done
+}
+
+// ApplyStep is one change.
+type ApplyStep struct {
+	Op    string `json:"op"` // add, set, delete; conflict: nothing could be done
+	Name  string `json:"name"`
+	Text  string `json:"text"`            // a line of a diff
+	Error string `json:"error,omitempty"` // why it failed
+}
+
+// Failed reports whether anything of the file is not as it says.
+func (r *ApplyReport) Failed() bool {
+	if r.Problems.Failed() {
+		return true
+	}
+	for _, s := range r.Steps {
+		if s.Error != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// Export is what runs, as a file.
+type Export struct {
+	Text  string   `json:"text"`
+	Notes []string `json:"notes,omitempty"` // what the file can't say
 }
 
 // FeatureState is an optional kernel feature as it is on this machine.

@@ -179,6 +179,24 @@ func (c *Client) Ledgers(ctx context.Context) ([]Ledger, error) {
 	return l, err
 }
 
+// Apply asks that what runs becomes what a file says.
+func (c *Client) Apply(ctx context.Context, r ApplyRequest) (ApplyReport, error) {
+	var report ApplyReport
+	body, err := json.Marshal(r)
+	if err != nil {
+		return report, err
+	}
+	err = c.call(ctx, http.MethodPost, "/v1/apply", body, &report)
+	return report, err
+}
+
+// Export describes what runs as a file.
+func (c *Client) Export(ctx context.Context) (Export, error) {
+	var x Export
+	err := c.call(ctx, http.MethodGet, "/v1/export", nil, &x)
+	return x, err
+}
+
 // Status describes the daemon.
 func (c *Client) Status(ctx context.Context) (Status, error) {
 	var s Status

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"os"
 	"sync"
 	"time"
@@ -31,6 +32,12 @@ type device struct {
 	types  typed
 	alias  string // ours, as long as nobody has changed it
 	owner  map[string]string
+	// managed says that a file made it, and given which IP addresses it has
+	// from there.
+	managed bool
+	given   []netip.Prefix
+	asked   *entry  // of the file, if managed
+	like    *netdev // as it was seen last
 	// base are the counters that vmacs of earlier switches have left.
 	base vmacSum
 	last *netdev   // of the RTM_DELLINK

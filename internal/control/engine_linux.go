@@ -34,6 +34,9 @@ type EngineOptions struct {
 	// process that keeps no namespaces for other reasons. Only with it vmacs are
 	// made in namespaces with a name at once, not elsewhere and moved there.
 	AbandonedEvery time.Duration
+
+	// State, if set, is where the engine writes what it has made, on every change.
+	State *StateFile
 }
 
 // Engine makes vmacs and keeps them as the kernel driver would, on any number
@@ -71,6 +74,9 @@ type Engine struct {
 	lastParent rules.ParentID
 	published  *sync.Cond
 
+	wanted // what a file asks for
+	states *StateFile
+
 	dirtyMu sync.Mutex
 	dirty   dirt
 	kick    chan struct{}
@@ -90,6 +96,8 @@ func NewEngine(o EngineOptions) *Engine {
 		e.log = slog.New(slog.DiscardHandler)
 	}
 	e.published = sync.NewCond(&e.mu)
+	e.wanted.init()
+	e.states = o.State
 	e.dirty.reset()
 	return e
 }
@@ -114,7 +122,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("run engine: %w", err)
 	}
-	hub.event = e.touch
+	hub.event = func(at place, last *netdev) { e.touch(at, last); e.nudge() }
 	hub.lost = e.touchAll
 	hub.gone = e.touchNetns
 	e.hub = hub
@@ -128,6 +136,8 @@ func (e *Engine) Run(ctx context.Context) error {
 		}
 	})
 	e.wg.Go(func() { e.reconcileUntil(ctx) })
+	e.wg.Go(func() { e.lookForWaiting(ctx) })
+	e.wg.Go(func() { e.saveUntil(ctx) })
 	e.wg.Go(func() { e.pollUntil(ctx) })
 	if e.abandonedEvery > 0 {
 		e.wg.Go(func() { e.letGo(ctx) })
@@ -135,6 +145,7 @@ func (e *Engine) Run(ctx context.Context) error {
 
 	<-ctx.Done()
 	e.mu.Lock()
+	e.save() // nothing of what follows
 	e.closing = true
 	e.removeEverything()
 	e.mu.Unlock()
@@ -203,8 +214,12 @@ func (e *Engine) removeEverything() {
 // holds the lock.
 func (e *Engine) apply(in rules.Input) rules.Answer {
 	before := e.state
+	if gone, ok := in.(rules.ParentGone); ok {
+		e.awaitParent(gone.Parent)
+	}
 	state, answer, actions := rules.Apply(e.state, in)
 	e.state = state
+	e.saveSoon()
 	for _, p := range before.Ports() {
 		if now := state.Port(p.Parent.ID); now != nil && now != p {
 			e.ports[p.Parent.ID].changed()
@@ -277,6 +292,8 @@ func (e *Engine) setParentMAC(a rules.Action) error {
 	if p == nil {
 		return nil
 	}
+	p.taken = a.MAC
+	e.save() // before: a daemon that is killed now has to find it
 	err := p.setMAC(a.MAC)
 	if err != nil {
 		e.log.Warn("parent refused an address", "parent", p.name, "mac", a.MAC, "err", err)
@@ -303,6 +320,7 @@ func answerOf(err error) rules.Answer {
 // Status describes the engine; Socket and Version are the caller's to fill.
 func (e *Engine) Status() Status {
 	s := Status{PID: unix.Getpid(), Parents: []string{}, Steal: []string{}, Kernel: Kernel(), Features: features()}
+	s.Waiting, s.State = e.waitingFor(), e.states.status()
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, p := range e.state.Ports() {

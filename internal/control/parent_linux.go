@@ -115,7 +115,7 @@ func (e *Engine) movePort(p *port, ns Namespace, dev *netdev) {
 		e.apply(rules.ParentGone{Parent: p.id})
 		return
 	}
-	q.account = p.account
+	q.account, q.taken = p.account, p.taken
 	q.types, q.typesErr, p.types = p.types, p.typesErr, nil
 	q.account.switches.add(p.sw.Stats())
 	for _, v := range e.state.Port(p.id).Vmacs {

@@ -43,6 +43,7 @@ type port struct {
 	last       *netdev
 	left       time.Time // when it was not found where it was
 	account    account
+	taken      classify.MAC // by the parent, for its passthru vmac
 	types      *dataplane.Types
 	typesErr   error
 }

@@ -220,6 +220,7 @@ func (e *Engine) vmacLost(d *device, patient bool) {
 		}
 	}
 	e.log.Info("vmac is gone", "vmac", d.name)
+	e.awaitNamespace(d)
 	e.apply(rules.DelLink{Vmac: d.id})
 }
 
@@ -244,6 +245,10 @@ func (e *Engine) see(d *device) (rules.VmacSeen, error) {
 			}
 		}
 		d.name, d.carrier = dev.name, dev.carrier
+		if d.like != nil && (d.like.alias != dev.alias || d.like.txQLen != dev.txQLen) {
+			e.saveSoon()
+		}
+		d.like = dev
 		seen = rules.VmacSeen{
 			Vmac: d.id, Name: dev.name, Netns: ns.inode, MAC: dev.mac, Broadcast: dev.brd, MTU: dev.mtu, Up: dev.up(),
 			Promisc: dev.flags&unix.IFF_PROMISC != 0 || dev.promiscuity > 0, Allmulti: dev.flags&unix.IFF_ALLMULTI != 0 || dev.allmulti > 0,

@@ -52,6 +52,7 @@ func (e *Engine) link(ctx context.Context, r LinkRequest, ns Namespace) (_ LinkA
 	if err := e.lock(ctx); err != nil {
 		return LinkAnswer{}, &Refusal{Errno: int(unix.ESHUTDOWN), Hint: err.Error()}, nil
 	}
+	e.notePaths(r.NetnsPath, deref(r.ToNetns))
 	c, err := ns.dial()
 	if err != nil {
 		e.mu.Unlock()

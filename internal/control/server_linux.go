@@ -21,6 +21,11 @@ type ServerOptions struct {
 	Socket  string       // "" means SocketPath()
 	Version string       // shown by /v1/status
 	Logger  *slog.Logger // nil discards
+	// Listener, if set, is a socket that the service manager listens at already;
+	// Socket is not used then.
+	Listener net.Listener
+	// Config is the file that an apply without one means; "" is none.
+	Config string
 	// Ready, if set, is called once requests are accepted.
 	Ready func(socket string)
 }
@@ -44,8 +49,10 @@ func Serve(ctx context.Context, e *Engine, o ServerOptions) error {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	l, err := listen(o.Socket)
-	if err != nil {
+	l, err := o.Listener, error(nil)
+	if l != nil {
+		o.Socket = l.Addr().String()
+	} else if l, err = listen(o.Socket); err != nil {
 		return err
 	}
 	s := &server{e: e, o: o}
@@ -57,27 +64,35 @@ func Serve(ctx context.Context, e *Engine, o ServerOptions) error {
 	mux.HandleFunc("POST /v1/explain", s.explain)
 	mux.HandleFunc("GET /v1/ledger", func(w http.ResponseWriter, _ *http.Request) { reply(w, e.Ledgers()) })
 	mux.HandleFunc("GET /v1/status", s.status)
+	mux.HandleFunc("POST /v1/apply", s.apply)
+	mux.HandleFunc("GET /v1/export", s.export)
 	srv := &http.Server{
 		Handler: mux, ErrorLog: slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
 		ReadHeaderTimeout: requestTime, ReadTimeout: requestTime, IdleTimeout: idleTime, MaxHeaderBytes: 64 << 10,
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, peerKey{}, c) },
 	}
 	ended := make(chan error, 1)
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
 	go func() { ended <- srv.Serve(l) }()
 	if o.Ready != nil {
 		o.Ready(o.Socket)
 	}
 	notify("READY=1", o.Logger)
+	pinging := make(chan struct{})
+	go func() { defer close(pinging); e.watchdog(ctx) }()
+	defer func() { <-pinging }()
 	select {
 	case err = <-ended:
+		stop()
 		return fmt.Errorf("serve %s: %w", o.Socket, err)
 	case <-ctx.Done():
 	}
 	notify("STOPPING=1", o.Logger)
 	// What is being answered is answered; a client that only keeps its
 	// connection open doesn't hold us up.
-	grace, stop := context.WithTimeout(context.Background(), 3*time.Second)
-	defer stop()
+	grace, over := context.WithTimeout(context.Background(), 3*time.Second)
+	defer over()
 	if srv.Shutdown(grace) != nil {
 		srv.Close()
 	}
@@ -258,8 +273,43 @@ func (s *server) fdb(w http.ResponseWriter, r *http.Request) {
 
 func (s *server) status(w http.ResponseWriter, _ *http.Request) {
 	st := s.e.Status()
-	st.Version, st.Socket = s.o.Version, s.o.Socket
+	st.Version, st.Socket, st.Config = s.o.Version, s.o.Socket, s.o.Config
 	reply(w, st)
+}
+
+func (s *server) apply(w http.ResponseWriter, r *http.Request) {
+	var req ApplyRequest
+	if !decode(w, r, &req) {
+		return
+	}
+	var report ApplyReport
+	var err error
+	ctx := context.WithoutCancel(r.Context())
+	switch {
+	case req.Text != "":
+		report, err = s.e.ApplyText(ctx, req.File, req.Text, req.DryRun)
+	case s.o.Config == "":
+		refuseWith(w, http.StatusUnprocessableEntity, refuse(unix.ENOENT, "the daemon was started without --config; name a file"))
+		return
+	case req.DryRun:
+		report, err = s.e.ApplyFile(ctx, s.o.Config, true)
+	default:
+		report, err = Reload(ctx, s.e, s.o.Config, s.o.Logger)
+	}
+	if err != nil {
+		refuseWith(w, http.StatusUnprocessableEntity, refusalOf(err, err.Error()))
+		return
+	}
+	reply(w, report)
+}
+
+func (s *server) export(w http.ResponseWriter, r *http.Request) {
+	x, err := s.e.Export(r.Context())
+	if err != nil {
+		refuseWith(w, http.StatusInternalServerError, refusalOf(err, err.Error()))
+		return
+	}
+	reply(w, x)
 }
 
 func reply(w http.ResponseWriter, v any) {
@@ -271,20 +321,4 @@ func refuseWith(w http.ResponseWriter, status int, r *Refusal) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	json.NewEncoder(w).Encode(r)
-}
-
-// notify is sd_notify.
-func notify(state string, log *slog.Logger) {
-	path := os.Getenv("NOTIFY_SOCKET")
-	if path == "" {
-		return
-	}
-	c, err := net.Dial("unixgram", path) // a leading @ is an abstract address
-	if err == nil {
-		_, err = c.Write([]byte(state))
-		c.Close()
-	}
-	if err != nil {
-		log.Warn("tell the service manager", "err", err)
-	}
 }

@@ -159,7 +159,7 @@ func (w *view) link(d *device, dev *netdev) Link {
 		Child: "tap", Netns: w.name, ParentIn: from.netns, Wire: p.why,
 		Offloads: d.tap.Offloads(), WireGSO: p.offload, Filtering: p.filtering(),
 		Steal: p.steal, Types: p.typesOf(d, v.Mode),
-		Reasons: byKey(s.Copies), Owner: d.owner,
+		Reasons: byKey(s.Copies), Owner: d.owner, Managed: d.managed,
 	}
 	// The kernel refuses this with EBUSY while there are vmacs; we can't.
 	if busy := rp.Parent.Busy; busy != "" {
