@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -18,18 +20,25 @@ import (
 )
 
 func (a *app) daemonCommand() *cobra.Command {
-	var level, steal string
+	var level, format, configFile, steal string
 	var asJSON bool
+	stateFile := defaultState(a.getenv)
 	cmd := &cobra.Command{
 		Use:   "daemon",
 		Short: "Answer umacvlan link, and move the frames",
 		Long: "daemon runs in the foreground and logs to stderr. It serves every network namespace.\n" +
-			"SIGTERM or Ctrl-C end it and leave nothing behind: the devices it made go with it.",
+			"SIGTERM or Ctrl-C end it and leave nothing behind: the devices it made go with it.\n" +
+			"With --config it makes what the file says, and on SIGHUP reads it again. With --state it\n" +
+			"makes what an earlier daemon with that file had, with the same addresses.",
 		Example: "  umacvlan daemon &\n" +
-			"  umacvlan daemon --socket /tmp/umacvlan.sock --log-level debug",
+			"  umacvlan daemon --socket /tmp/umacvlan.sock --log-level debug\n" +
+			"  umacvlan daemon --config /etc/umacvlan/config.yaml --state /var/lib/umacvlan/state.json",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			logger, err := newLogger(a.stderr, level, asJSON)
+			if asJSON {
+				format = "json"
+			}
+			logger, err := newLogger(a.stderr, level, format)
 			if err != nil {
 				return err
 			}
@@ -38,12 +47,20 @@ func (a *app) daemonCommand() *cobra.Command {
 			}
 			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
 			defer stop()
-			return serve(ctx, a.opts.socket, steal, logger)
+			stay, err := newStay(configFile, stateFile, logger)
+			if err != nil {
+				return err
+			}
+			defer stay.close()
+			return serve(ctx, a.opts.socket, steal, stay, logger)
 		},
 	}
 	a.socketFlag(cmd)
 	cmd.Flags().StringVar(&level, "log-level", "info", "debug, info, warn or error")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "log in JSON")
+	cmd.Flags().StringVar(&format, "log-format", "text", "text or json")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "the same as --log-format json")
+	cmd.Flags().StringVar(&configFile, "config", "", "make what this file says; see docs/config.md")
+	cmd.Flags().StringVar(&stateFile, "state", stateFile, "keep what was made in this file, for the next start (default $STATE_DIRECTORY/state.json if that is set)")
 	stealFlag(cmd, &steal)
 	return cmd
 }
@@ -82,38 +99,68 @@ func (a *app) socketFlag(cmd *cobra.Command) {
 		"the daemon's socket (default $UMACVLAN_SOCKET, else "+control.DefaultSocket+")")
 }
 
-func newLogger(w io.Writer, level string, asJSON bool) (*slog.Logger, error) {
+// defaultState is where a service manager wants state to be kept.
+func defaultState(getenv func(string) string) string {
+	dir, _, _ := strings.Cut(getenv("STATE_DIRECTORY"), ":")
+	if dir == "" {
+		return ""
+	}
+	return filepath.Join(dir, "state.json")
+}
+
+func newLogger(w io.Writer, level, format string) (*slog.Logger, error) {
 	var l slog.Level
 	if err := l.UnmarshalText([]byte(level)); err != nil {
 		return nil, fmt.Errorf("--log-level %q: not one of debug, info, warn, error", level)
 	}
 	o := &slog.HandlerOptions{Level: l}
-	if asJSON {
+	switch format {
+	case "json":
 		return slog.New(slog.NewJSONHandler(w, o)), nil
+	case "text":
+		return slog.New(slog.NewTextHandler(w, o)), nil
 	}
-	return slog.New(slog.NewTextHandler(w, o)), nil
+	return nil, fmt.Errorf("--log-format %q: not one of text, json", format)
 }
 
 // serve runs the engine and its server until ctx is done or one of them fails,
 // and returns when both have ended.
-func serve(ctx context.Context, socket, steal string, logger *slog.Logger) error {
+func serve(ctx context.Context, socket, steal string, stay *stay, logger *slog.Logger) error {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	listener, err := control.Activated()
+	if err != nil {
+		return err
+	}
 	// Asked before anything is touched: a second daemon must not tidy up what
-	// the first is using.
-	if c, err := control.Dial(socket); err == nil {
-		defer c.Close()
-		return alreadyRunning(ctx, c)
+	// the first is using. A socket that was passed is ours already.
+	if listener == nil {
+		if c, err := control.Dial(socket); err == nil {
+			defer c.Close()
+			return alreadyRunning(ctx, c)
+		}
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	engine := control.NewEngine(control.EngineOptions{Logger: logger, Steal: steal, AbandonedEvery: 2 * time.Second})
+	engine := control.NewEngine(control.EngineOptions{Logger: logger, Steal: steal, AbandonedEvery: 2 * time.Second, State: stay.state})
 	ended := make(chan error, 2)
 	go func() { ended <- engine.Run(ctx) }()
+	if err := stay.begin(ctx, engine); err != nil {
+		cancel()
+		return errors.Join(err, <-ended)
+	}
+	reloading := make(chan struct{})
+	go func() { defer close(reloading); stay.hangups(ctx, hup, engine, logger) }()
+	defer func() { cancel(); <-reloading }()
 	go func() {
 		ended <- control.Serve(ctx, engine, control.ServerOptions{
-			Socket:  socket,
-			Version: version(),
-			Logger:  logger,
-			Ready:   func(socket string) { logger.Info("ready", "socket", socket) },
+			Socket:   socket,
+			Listener: listener,
+			Config:   stay.config,
+			Version:  version(),
+			Logger:   logger,
+			Ready:    func(socket string) { logger.Info("ready", "socket", socket) },
 		})
 	}()
 	first := <-ended

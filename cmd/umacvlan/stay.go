@@ -6,8 +6,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"github.com/umacvlan/umacvlan/internal/config"
@@ -65,10 +63,7 @@ func (s *stay) begin(ctx context.Context, e *control.Engine) error {
 
 // hangups applies the file again on every SIGHUP until ctx is done. Without a
 // file there is nothing to do, but no reason to die either.
-func (s *stay) hangups(ctx context.Context, e *control.Engine, logger *slog.Logger) {
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
-	defer signal.Stop(hup)
+func (s *stay) hangups(ctx context.Context, hup <-chan os.Signal, e *control.Engine, logger *slog.Logger) {
 	for {
 		select {
 		case <-ctx.Done():
