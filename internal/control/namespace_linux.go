@@ -131,29 +131,46 @@ func newNamespace() (n Namespace, err error) {
 // or not given back to the runtime. It is never the process's first thread,
 // whose namespace other processes take for the process's.
 func onThread(fn func() error) error {
+	runtime.LockOSThread()
+	if unix.Gettid() != unix.Getpid() {
+		// The caller's own thread will do if it may come back: no other has to be
+		// woken.
+		if own, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0); err == nil {
+			defer unix.Close(own)
+			if unix.Setns(own, unix.CLONE_NEWNET) == nil {
+				err := fn()
+				if unix.Setns(own, unix.CLONE_NEWNET) == nil {
+					runtime.UnlockOSThread()
+				}
+				return err
+			}
+		}
+	}
 	done := make(chan error, 1)
-	go func() {
+	go func() { // on another thread, as the caller keeps its own
 		runtime.LockOSThread()
 		if unix.Gettid() == unix.Getpid() {
-			done <- onThread(fn) // locked here, so there it is another thread
+			done <- onThread(fn)
 			runtime.UnlockOSThread()
 			return
 		}
-		own, err := CurrentNamespace()
+		own, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 		if err != nil {
 			runtime.UnlockOSThread()
-			done <- err
+			done <- fmt.Errorf("open own namespace: %w", err)
 			return
 		}
-		defer own.Close()
+		defer unix.Close(own)
 		err = fn()
 		// A goroutine that ends locked takes its thread with it.
-		if unix.Setns(own.FD(), unix.CLONE_NEWNET) == nil {
+		if unix.Setns(own, unix.CLONE_NEWNET) == nil {
 			runtime.UnlockOSThread()
 		}
 		done <- err
 	}()
-	return <-done
+	err := <-done
+	runtime.UnlockOSThread()
+	return err
 }
 
 // name is the namespace's name under /run/netns, or "" if it has none.
