@@ -128,7 +128,7 @@ func attrs(ns *lab.NS, name string) (a *netlink.LinkAttrs) {
 // soon waits until ok says yes.
 func (b *bed) soon(what string, ok func() bool) {
 	b.t.Helper()
-	end := time.Now().Add(3 * time.Second)
+	end := time.Now().Add(10 * time.Second)
 	for !ok() {
 		if time.Now().After(end) {
 			b.t.Fatalf("not within 10 s: %s", what)
@@ -186,7 +186,7 @@ func (b *bed) echo(from, to *lab.NS, address string) {
 	defer client.Close()
 	dst := &net.UDPAddr{IP: net.ParseIP(address), Port: 7}
 	buf := make([]byte, 64)
-	for end := time.Now().Add(3 * time.Second); time.Now().Before(end); {
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); {
 		client.WriteTo([]byte("echo"), dst)
 		client.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
 		if n, _, err := client.ReadFrom(buf); err == nil && string(buf[:n]) == "echo" {

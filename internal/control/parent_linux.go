@@ -2,7 +2,6 @@ package control
 
 import (
 	"errors"
-	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -42,7 +41,14 @@ func (e *Engine) lookParent(p *port) {
 	select {
 	case <-p.done:
 		// The wire broke though the device is there.
-		e.movePort(p, p.ns, dev)
+		if err := e.movePort(p, p.ns, dev); err != nil {
+			if _, e1 := p.conn.byIndex(dev.index); errors.Is(e1, unix.ENODEV) {
+				e.touch(p.at, nil)
+				return
+			}
+			e.log.Warn("parent can't be opened again; its vmacs go", "parent", p.name, "err", err)
+			e.apply(rules.ParentGone{Parent: p.id})
+		}
 	default:
 	}
 }
@@ -50,6 +56,10 @@ func (e *Engine) lookParent(p *port) {
 // lastWords is how long the RTM_DELLINK of a device that isn't there any more is
 // waited for.
 const lastWords = 50 * time.Millisecond
+
+// searchFor is how long a parent is searched for that has left for another
+// namespace, and is not there either.
+const searchFor = 2 * time.Second
 
 // parentLeft tells a parent that has moved to another namespace from one that is
 // gone.
@@ -65,55 +75,36 @@ func (e *Engine) parentLeft(p *port) {
 		}
 	}
 	if p.last != nil && p.last.hasNewNetns {
-		ns, err := p.newHome()
+		ns, dev, err := e.findParent(p)
 		if err == nil {
-			defer ns.Close()
-			index := p.last.index
-			if p.last.newIndex != 0 {
-				index = p.last.newIndex
-			}
-			var dev *netdev
-			c, err := ns.dial()
+			err = e.movePort(p, ns, dev)
+			ns.Close()
 			if err == nil {
-				dev, err = c.byIndex(index)
-				c.close()
-			}
-			if err == nil {
-				e.movePort(p, ns, dev)
 				return
 			}
 		}
-		e.log.Warn("parent has moved to a namespace that can't be found", "parent", p.name, "err", err)
+		// It may be on its way further, which takes a while in which it is nowhere.
+		if p.left.IsZero() {
+			p.left = time.Now()
+		}
+		if time.Since(p.left) < searchFor {
+			time.AfterFunc(lastWords, func() { e.touch(p.at, nil) })
+			return
+		}
+		e.log.Warn("parent has moved to where it can't be found or opened", "parent", p.name, "err", err)
 	}
 	e.log.Info("parent is gone, and its vmacs with it", "parent", p.name)
 	e.apply(rules.ParentGone{Parent: p.id})
 }
 
-// newHome finds the namespace that the parent has moved to, of which it is only
-// known by which number the old one calls it.
-func (p *port) newHome() (Namespace, error) {
-	for _, path := range namespaceFiles() {
-		ns, err := OpenNamespace(path)
-		if err != nil {
-			continue
-		}
-		if id, err := p.conn.nsid(ns); err == nil && int(id) == p.last.newNetnsID {
-			return ns, nil
-		}
-		ns.Close()
-	}
-	return Namespace{}, os.ErrNotExist
-}
-
-// movePort puts the vmacs of a port behind a new wire.
-func (e *Engine) movePort(p *port, ns Namespace, dev *netdev) {
+// movePort puts the vmacs of a port behind a new wire. After an error the port is
+// without one.
+func (e *Engine) movePort(p *port, ns Namespace, dev *netdev) error {
 	p.stop()
 	<-p.done
 	q, err := e.openPort(p.id, ns, dev)
 	if err != nil {
-		e.log.Warn("parent can't be opened again; its vmacs go", "parent", p.name, "err", err)
-		e.apply(rules.ParentGone{Parent: p.id})
-		return
+		return err
 	}
 	q.account, q.taken = p.account, p.taken
 	q.types, q.typesErr, p.types = p.types, p.typesErr, nil
@@ -132,19 +123,5 @@ func (e *Engine) movePort(p *port, ns Namespace, dev *netdev) {
 	e.published.Broadcast()
 	e.lookParent(q)
 	e.log.Info("parent opened again", "parent", q.name, "wire", q.why)
-}
-
-// namespaceFiles lists the namespaces that can be found: named ones and those of
-// processes.
-func namespaceFiles() []string {
-	var files []string
-	for _, dir := range []struct{ path, file string }{{namedNamespaces, ""}, {"/proc", "/ns/net"}} {
-		entries, _ := os.ReadDir(dir.path)
-		for _, e := range entries {
-			if dir.file == "" || e.Name()[0] >= '0' && e.Name()[0] <= '9' {
-				files = append(files, dir.path+"/"+e.Name()+dir.file)
-			}
-		}
-	}
-	return files
+	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
 	"github.com/umacvlan/umacvlan/classify"
@@ -84,7 +85,8 @@ func TestParentDownFirst(t *testing.T) {
 	b.soon("it hears", func() bool { return b.hears(d, d.MAC, 10*time.Millisecond) })
 }
 
-// Row 208: the vmacs of a parent that moves survive, and stay where they are.
+// Row 208: the vmacs of a parent that moves survive, and stay where they are. The
+// namespace that it moves to has neither name nor process.
 func TestParentMoved(t *testing.T) {
 	b := newBed(t)
 	inside, to := b.ns(), b.ns()
@@ -92,20 +94,11 @@ func TestParentMoved(t *testing.T) {
 	b.must(d.Up())
 	b.soon("the vmac hears", func() bool { return b.hears(d, d.MAC, 10*time.Millisecond) })
 	before := b.links(inside)[0].Stats64.Rx.Packets
-	// The namespace has to be found: a process's is, a file descriptor's isn't.
-	pid := sleepIn(t, to)
-	t.Logf("the parent goes to the namespace of pid %d", pid)
-	b.must(b.Parent.NS.Do(func() error {
-		l, err := netlink.LinkByName("va")
-		if err != nil {
-			return err
-		}
-		return netlink.LinkSetNsFd(l, to.FD())
-	}))
-	moved, err := lab.Find(to, "va")
-	b.must(err)
-	b.Parent = moved
-	b.must(moved.Up())
+	if feature.Off(feature.DevNetns) {
+		sleepIn(t, to)
+	}
+	b.moveParent(to)
+	b.must(b.Parent.Up())
 	if feature.Off(feature.NewNetns) || feature.Off(feature.ListenAll) {
 		b.soon("the vmac goes with a parent that nobody tells the way of", func() bool { return attrs(inside, "vmac0") == nil })
 		return
@@ -114,6 +107,40 @@ func TestParentMoved(t *testing.T) {
 	if l := b.links(inside)[0]; l.Stats64.Rx.Packets <= before || l.Umacvlan.ParentIn != fmt.Sprintf("net:[%d]", to.Inode()) {
 		t.Errorf("after the move it is shown as %+v", l)
 	}
+}
+
+// A parent that moves on at once, before anybody could look where it is, and comes
+// back.
+func TestParentMovedOn(t *testing.T) {
+	if feature.Off(feature.NewNetns) || feature.Off(feature.ListenAll) {
+		t.Skip("a parent that nobody tells the way of counts as deleted")
+	}
+	b := newBed(t)
+	inside, home := b.ns(), b.Parent.NS
+	d := b.vmac(lab.Vmac{Name: "vmac0", NS: inside})
+	b.must(d.Up())
+	through := []*lab.NS{b.ns(), b.ns(), home}
+	for _, ns := range through {
+		sleepIn(t, ns)
+	}
+	for range 3 {
+		for _, to := range through {
+			b.moveParent(to)
+		}
+		b.must(b.Parent.Up())
+		b.soon("the vmac hears", func() bool { return b.hears(d, d.MAC, 10*time.Millisecond) })
+	}
+}
+
+// moveParent is ip link set netns.
+func (b *bed) moveParent(to *lab.NS) {
+	b.t.Helper()
+	b.must(b.Parent.NS.Do(func() error {
+		return modify(b.Parent.Name, nl.NewRtAttr(unix.IFLA_NET_NS_FD, nl.Uint32Attr(uint32(to.FD()))))
+	}))
+	moved, err := lab.Find(to, b.Parent.Name)
+	b.must(err)
+	b.Parent = moved
 }
 
 // One engine serves many parents in many namespaces; names are the caller's.

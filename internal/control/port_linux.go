@@ -42,6 +42,7 @@ type port struct {
 	filters    string // what the parent did with it
 	last       *netdev
 	left       time.Time // when it was not found where it was
+	trail      Namespace // where last says that it went
 	account    account
 	taken      classify.MAC // by the parent, for its passthru vmac
 	types      *dataplane.Types
@@ -121,6 +122,7 @@ func (p *port) release() {
 	}
 	p.conn.close()
 	p.ns.Close()
+	p.trail.Close()
 }
 
 // changed asks for a new decision. The caller holds the lock.

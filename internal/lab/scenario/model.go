@@ -77,7 +77,7 @@ type machine struct {
 
 // device is what the rules don't know of a vmac's net_device.
 type device struct {
-	groups []classify.MAC // joined, beside what the IPv4 stack does
+	groups []classify.MAC // joined, as often, beside what the IPv4 stack does; sorted
 	netns  string
 	// address is what a passthru vmac of an old profile has instead of the
 	// parent's.
@@ -223,8 +223,9 @@ func (m *machine) settle() {
 		d := m.extra[v.ID]
 		groups := d.groups
 		if v.Up {
-			groups = sorted(append(groups[:len(groups):len(groups)], AllHosts))
+			groups = append(slices.Clip(groups), AllHosts)
 		}
+		groups = sorted(groups)
 		if !slices.Equal(groups, v.Groups) {
 			m.seen(v, func(r *rules.VmacSeen) { r.Groups = groups })
 		}

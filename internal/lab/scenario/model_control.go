@@ -190,18 +190,20 @@ func (m *machine) groups(v *rules.Vmac, c *Control) {
 	d := m.extra[v.ID]
 	for _, a := range c.Groups {
 		g, _ := m.s.MAC(a)
-		list := slices.DeleteFunc(slices.Clone(d.groups), func(o classify.MAC) bool { return o == g })
-		had := len(list) < len(d.groups)
+		had := slices.Contains(d.groups, g)
 		if c.Verb == Join {
-			list = append(list, g)
+			d.groups = append(slices.Clip(d.groups), g)
+			slices.Sort(d.groups)
+		} else if i := slices.Index(d.groups, g); i >= 0 {
+			d.groups = slices.Delete(slices.Clone(d.groups), i, i+1)
 		}
-		if had != (c.Verb == Join) {
+		// A socket that has joined before only counts (packet_mc_add).
+		if has := slices.Contains(d.groups, g); has != had {
 			d.remade()
 			if had {
 				d.left = g
 			}
 		}
-		d.groups = sorted(list)
 	}
 }
 
