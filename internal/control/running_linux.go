@@ -118,6 +118,18 @@ func (e *Engine) describeAll(h homes) (list []config.Running, ids []rules.VmacID
 					r.Vmac.Netns = ownNamespace
 				}
 			}
+			if w := d.asked; w != nil {
+				// In the words of the file, as long as they say the same.
+				if inodeAt(netnsPath(w.p.Netns)) == p.at.netns {
+					r.Parent.Netns = w.p.Netns
+				}
+				if home := w.p.Home(w.v); inodeAt(netnsPath(home)) == d.at.netns {
+					r.Vmac.Netns = home
+					if home == r.Parent.Netns {
+						r.Vmac.Netns = ""
+					}
+				}
+			}
 			if d.like != nil {
 				r.Vmac.TxQueueLen = uint32(d.like.txQLen)
 				if d.like.alias != d.alias {
