@@ -21,16 +21,10 @@ type Fragments struct {
 	waiting atomic.Bool
 }
 
-// NewFragments returns a Fragments that holds nothing.
-func NewFragments(l defrag.Limits) *Fragments {
-	return &Fragments{queues: defrag.New(l), start: time.Now()}
-}
-
-// SetLimits changes the limits.
-func (h *Fragments) SetLimits(l defrag.Limits) {
-	h.mu.Lock()
-	h.queues.SetLimits(l)
-	h.mu.Unlock()
+// NewFragments returns a Fragments that holds nothing, with the limits that a
+// kernel starts with.
+func NewFragments() *Fragments {
+	return &Fragments{queues: defrag.New(defrag.DefaultLimits()), start: time.Now()}
 }
 
 // Stats returns the counters.

@@ -9,22 +9,24 @@ import (
 	"github.com/umacvlan/umacvlan/dataplane/defrag"
 )
 
-// FragmentLimits reads net.ipv4.ipfrag_* of the network namespace of the calling
-// thread. What can't be read is as a kernel has it at the start.
-func FragmentLimits() defrag.Limits {
+// ReadLimits takes over net.ipv4.ipfrag_high_thresh, _time and _max_dist of the
+// network namespace that the calling thread is in. What can't be read is as a
+// kernel has it at the start.
+func (h *Fragments) ReadLimits() {
 	l := defrag.DefaultLimits()
-	for name, set := range map[string]func(n int){
-		"high_thresh": func(n int) { l.Memory = n },
-		"time":        func(n int) { l.Time = time.Duration(n) * time.Second },
-		"max_dist":    func(n int) { l.Distance = n },
-	} {
+	read := func(name string, set func(n int)) {
 		text, err := os.ReadFile("/proc/sys/net/ipv4/ipfrag_" + name)
 		if err != nil {
-			continue
+			return
 		}
-		if n, err := strconv.Atoi(strings.TrimSpace(string(text))); err == nil && n >= 0 {
+		if n, err := strconv.Atoi(strings.TrimSpace(string(text))); err == nil {
 			set(n)
 		}
 	}
-	return l
+	read("high_thresh", func(n int) { l.Memory = n })
+	read("time", func(n int) { l.Time = time.Duration(n) * time.Second })
+	read("max_dist", func(n int) { l.Distance = n })
+	h.mu.Lock()
+	h.queues.SetLimits(l)
+	h.mu.Unlock()
 }

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/umacvlan/umacvlan/classify"
-	"github.com/umacvlan/umacvlan/dataplane/defrag"
 )
 
 // Options of a Switch; the zero value is the default.
@@ -85,7 +84,7 @@ func New(w Wire, o Options) (*Switch, error) {
 	}
 	s := &Switch{wire: w, opt: o, poll: p, reap: make(chan struct{}, 1), fragments: o.Fragments}
 	if s.fragments == nil {
-		s.fragments = NewFragments(defrag.DefaultLimits())
+		s.fragments = NewFragments()
 	}
 	s.rx.id, s.tx.id, s.bc.id = rxWorker, txWorker, bcWorker
 	s.queue.init()

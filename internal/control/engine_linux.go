@@ -61,6 +61,8 @@ type Engine struct {
 	once    sync.Once
 	wg      sync.WaitGroup
 
+	fragments fragments
+
 	mu         sync.Mutex // everything below, as RTNL
 	closing    bool
 	hub        *hub

@@ -30,10 +30,11 @@ type port struct {
 	// steal says what takes from the parent's own stack, and why no better.
 	steal string
 	// offload says that the wire passes virtio headers.
-	offload bool
-	stop    context.CancelFunc
-	done    chan struct{} // the switch has ended
-	kick    chan struct{}
+	offload   bool
+	fragments *dataplane.Fragments // of its namespace
+	stop      context.CancelFunc
+	done      chan struct{} // the switch has ended
+	kick      chan struct{}
 
 	// Under the engine's lock.
 	want, have uint64 // changes asked for, and published
@@ -83,11 +84,12 @@ func (e *Engine) openPort(id rules.ParentID, ns Namespace, dev *netdev) (_ *port
 		if wire, p.why, err = dataplane.Open(dev.name, e.wire); err == nil {
 			steal, err = p.openSteal()
 		}
+		p.fragments = e.fragments.open(ns.inode)
 		return err
 	}))
 	if err == nil {
 		p.offload = wire.Offload()
-		p.sw, err = dataplane.New(wire, dataplane.Options{Gone: e.touchGone, Steal: steal})
+		p.sw, err = dataplane.New(wire, dataplane.Options{Gone: e.touchGone, Steal: steal, Fragments: p.fragments})
 	}
 	if err != nil {
 		if wire != nil {
@@ -119,6 +121,9 @@ func (e *Engine) openPort(id rules.ParentID, ns Namespace, dev *netdev) (_ *port
 func (p *port) release() {
 	if p.types != nil {
 		p.types.Close()
+	}
+	if p.fragments != nil {
+		p.e.fragments.close(p.ns.inode)
 	}
 	p.conn.close()
 	p.ns.Close()

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/binary"
@@ -57,6 +58,9 @@ func (t *take) playBursts() (*scenario.Result, error) {
 	if err := t.prepare(); err != nil {
 		return nil, err
 	}
+	if t.whole, err = reassembled(t.ctx, whole); err != nil {
+		return nil, err
+	}
 	bursts := random.Bursts(whole)
 	for i := 0; i < len(whole.Steps); {
 		if err := t.ctx.Err(); err != nil {
@@ -82,6 +86,31 @@ func (t *take) playBursts() (*scenario.Result, error) {
 		i++
 	}
 	return result, nil
+}
+
+// reassembled is what the model makes of fragments, by the step that makes each
+// whole: what is seen of a burst belongs to that.
+func reassembled(ctx context.Context, s *scenario.Scenario) (map[int][]byte, error) {
+	model, err := scenario.NewModel().Play(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	m := map[int][]byte{}
+	for i := range model.Outcomes {
+		if s.Steps[i].Send == nil {
+			continue
+		}
+		frame, err := s.Frame(i)
+		if _, is := classify.Fragment(frame); err != nil || !is || s.Steps[i].Send.From != scenario.Wire {
+			continue
+		}
+		for _, d := range model.Outcomes[i].Gets {
+			if d.Who != scenario.Tap && len(d.Frame) > 0 {
+				m[i] = random.Untagged(d.Frame)
+			}
+		}
+	}
+	return m, nil
 }
 
 // CompareBursts compares what two ways observed that played in bursts, or that
@@ -123,6 +152,9 @@ func (t *take) burst(b random.Burst) ([]scenario.Outcome, error) {
 			return nil, err
 		}
 		f.steps[string(random.Untagged(frame))] = i
+		if whole, ok := t.whole[b.First+i]; ok {
+			f.steps[string(whole)] = i
+		}
 		f.frames = append(f.frames, frame)
 		answer := t.send(step.Send, frame)
 		f.outcomes[i].Answer = answer
@@ -280,7 +312,7 @@ func (t *take) collect(f *flight) {
 		switch {
 		case !ok:
 			i = len(gets) - 1
-		case d.Who == scenario.Stack:
+		case d.Who == scenario.Stack && bytes.Equal(random.Untagged(d.Frame), random.Untagged(f.frames[i])):
 			// Which tags have come off by then depends on who looks.
 			d.Frame = f.frames[i]
 		}

@@ -31,6 +31,7 @@ type take struct {
 	marks   marks
 	leaked  bool                      // a filter let a group through that its vmac has never joined
 	stale   map[string][]classify.MAC // what vmacs have left, which their filters may keep
+	whole   map[int][]byte            // datagrams of fragments, by the step that makes them whole; for bursts
 	holders []func()                  // of namespaces that a process has to hold
 }
 

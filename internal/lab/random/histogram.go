@@ -43,6 +43,7 @@ var actions = []string{
 var lost = []classify.Reason{
 	classify.Runt, classify.TapDown, classify.TapGone, classify.TapRefused, classify.TapNoBuffer, classify.WireDown, classify.WireGone,
 	classify.WireTooLong, classify.WireRefused, classify.WireNoBuffer, classify.WireBusy, classify.Truncated, classify.BadOffload, classify.VmacGone,
+	classify.FragmentNoRoom,
 }
 
 // NewHistogram returns one in which nothing has occurred.
@@ -54,6 +55,7 @@ func NewHistogram() *Histogram {
 			can("reason %v", classify.Reason(r))
 		}
 	}
+	can("datagram of fragments")
 	for _, row := range table1Rows {
 		for _, column := range table1Columns {
 			can("table 1: %s to %s", row, column)
@@ -142,7 +144,25 @@ func (h *Histogram) Add(s *scenario.Scenario, model *scenario.Result) {
 		}
 		if x := out.Explained; x != nil {
 			h.frame(p, x, out)
+			h.datagram(s, i, x)
+			continue
 		}
+		for _, w := range out.Why { // a fragment, or the parent or the wire is down
+			if w.Reason != classify.Delivered {
+				h.note("reason %v", w.Reason)
+			}
+		}
+	}
+}
+
+// datagram counts a fragment that there was something to decide about.
+func (h *Histogram) datagram(s *scenario.Scenario, step int, x *classify.Explanation) {
+	frame, err := s.Frame(step)
+	if err != nil || x.From != "wire" || len(x.Vmacs) == 0 {
+		return
+	}
+	if _, is := classify.Fragment(frame); is {
+		h.note("datagram of fragments")
 	}
 }
 

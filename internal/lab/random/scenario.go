@@ -97,17 +97,20 @@ func (m *maker) action(left int) *scenario.Control {
 // it doesn't know what is refused.
 type maker struct {
 	*rand.Rand
-	s      *scenario.Scenario
-	vmacs  []*vmac // that exist, as far as it knows
-	made   int
-	parent classify.MAC
-	family int
-	sent   int
-	rule   bool // one drops what the parent receives
-	gone   bool
-	down   bool // the parent is
-	cut    bool // the cable is
-	mute   bool // a rule drops what the parent sends
+	s     *scenario.Scenario
+	vmacs []*vmac // that exist, as far as it knows
+	flows []*flow // that fragments are still to come of
+	made  int
+	// started counts the flows that there have been.
+	started int
+	parent  classify.MAC
+	family  int
+	sent    int
+	rule    bool // one drops what the parent receives
+	gone    bool
+	down    bool // the parent is
+	cut     bool // the cable is
+	mute    bool // a rule drops what the parent sends
 }
 
 type vmac struct {
