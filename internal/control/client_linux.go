@@ -28,13 +28,20 @@ type Client struct {
 	http   *http.Client
 }
 
-// NoDaemonError says that nothing answers at Socket.
+// NoDaemonError says that nothing answers at Socket, or that this process may
+// not ask it.
 type NoDaemonError struct {
 	Socket string
 	Cause  error
 }
 
 func (e *NoDaemonError) Error() string {
+	switch {
+	case errors.Is(e.Cause, unix.EACCES):
+		return fmt.Sprintf("the daemon at %s is another user's: %v; be root", e.Socket, e.Cause)
+	case errors.Is(e.Cause, unix.EAGAIN):
+		return fmt.Sprintf("the daemon at %s has too many clients waiting: %v; try again", e.Socket, e.Cause)
+	}
 	return fmt.Sprintf("no daemon answers at %s: %v; start one with: umacvlan daemon", e.Socket, e.Cause)
 }
 

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -15,9 +16,9 @@ type peerKey struct{}
 
 // peerOf returns who has connected.
 func peerOf(c net.Conn) (*unix.Ucred, error) {
-	u, ok := c.(*net.UnixConn)
+	u, ok := c.(syscall.Conn)
 	if !ok {
-		return nil, errors.New("no unix socket")
+		return nil, errors.New("no socket")
 	}
 	rc, err := u.SyscallConn()
 	if err != nil {

@@ -30,14 +30,6 @@ type ServerOptions struct {
 	Ready func(socket string)
 }
 
-// Limits of a request: the longest that a client may take to send it, and its
-// size (a source list of 65536 addresses is 1.3 MB).
-const (
-	requestTime = 10 * time.Second
-	requestSize = 4 << 20
-	idleTime    = time.Minute
-)
-
 // Serve answers the API for e at a unix socket until ctx is done, then removes
 // the socket. It refuses a socket that a living daemon serves. The engine must
 // be run by the caller beside it. If $NOTIFY_SOCKET is set, the service manager
@@ -55,7 +47,8 @@ func Serve(ctx context.Context, e *Engine, o ServerOptions) error {
 	} else if l, err = listen(o.Socket); err != nil {
 		return err
 	}
-	s := &server{e: e, o: o}
+	l = limitListener(l)
+	s := &server{e: e, o: o, limits: newLimits()}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /v1/link", s.link)
 	mux.HandleFunc("GET /v1/links", s.links)
@@ -67,7 +60,7 @@ func Serve(ctx context.Context, e *Engine, o ServerOptions) error {
 	mux.HandleFunc("POST /v1/apply", s.apply)
 	mux.HandleFunc("GET /v1/export", s.export)
 	srv := &http.Server{
-		Handler: mux, ErrorLog: slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
+		Handler: s.limits.guard(mux), ErrorLog: slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
 		ReadHeaderTimeout: requestTime, ReadTimeout: requestTime, IdleTimeout: idleTime, MaxHeaderBytes: 64 << 10,
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, peerKey{}, c) },
 	}
@@ -174,13 +167,14 @@ func refuseLiving(path string) error {
 }
 
 type server struct {
-	e *Engine
-	o ServerOptions
+	e      *Engine
+	o      ServerOptions
+	limits *limits
 }
 
 func (s *server) link(w http.ResponseWriter, r *http.Request) {
 	var req LinkRequest
-	if !decode(w, r, &req) {
+	if !s.decode(w, r, &req) {
 		return
 	}
 	ns, refusal := namespaceFor(r, req.NetnsInode, req.NetnsPath)
@@ -200,7 +194,7 @@ func (s *server) link(w http.ResponseWriter, r *http.Request) {
 
 func (s *server) explain(w http.ResponseWriter, r *http.Request) {
 	var req ExplainRequest
-	if !decode(w, r, &req) {
+	if !s.decode(w, r, &req) {
 		return
 	}
 	ns, refusal := namespaceFor(r, req.NetnsInode, req.NetnsPath)
@@ -218,7 +212,14 @@ func (s *server) explain(w http.ResponseWriter, r *http.Request) {
 }
 
 // decode reads a request's body, or refuses it.
-func decode(w http.ResponseWriter, r *http.Request, into any) bool {
+func (s *server) decode(w http.ResponseWriter, r *http.Request, into any) bool {
+	if r.ContentLength < 0 || r.ContentLength > smallSize {
+		release, ok := s.limits.one(r)
+		if !ok {
+			return false
+		}
+		defer release()
+	}
 	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, requestSize))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(into); err != nil {
@@ -228,11 +229,11 @@ func decode(w http.ResponseWriter, r *http.Request, into any) bool {
 	return true
 }
 
-func (s *server) links(w http.ResponseWriter, r *http.Request)      { list(w, r, s.e.Links) }
-func (s *server) fdbEntries(w http.ResponseWriter, r *http.Request) { list(w, r, s.e.FdbEntries) }
+func (s *server) links(w http.ResponseWriter, r *http.Request)      { list(s, w, r, s.e.Links) }
+func (s *server) fdbEntries(w http.ResponseWriter, r *http.Request) { list(s, w, r, s.e.FdbEntries) }
 
 // list answers with what there is in a namespace, by the names of vmacs.
-func list[T any](w http.ResponseWriter, r *http.Request, of func(Namespace, ...string) ([]T, error)) {
+func list[T any](s *server, w http.ResponseWriter, r *http.Request, of func(Namespace, ...string) ([]T, error)) {
 	q := r.URL.Query()
 	var inode uint64
 	if _, err := fmt.Sscan(q.Get("inode"), &inode); err != nil && q.Get("netns") == "" {
@@ -245,6 +246,11 @@ func list[T any](w http.ResponseWriter, r *http.Request, of func(Namespace, ...s
 		return
 	}
 	defer ns.Close()
+	release, ok := s.limits.one(r)
+	if !ok {
+		return
+	}
+	defer release()
 	all, err := of(ns, q["name"]...)
 	if err != nil {
 		refuseWith(w, http.StatusInternalServerError, refusalOf(err, err.Error()))
@@ -255,7 +261,7 @@ func list[T any](w http.ResponseWriter, r *http.Request, of func(Namespace, ...s
 
 func (s *server) fdb(w http.ResponseWriter, r *http.Request) {
 	var req FdbRequest
-	if !decode(w, r, &req) {
+	if !s.decode(w, r, &req) {
 		return
 	}
 	ns, refusal := namespaceFor(r, req.NetnsInode, req.NetnsPath)
@@ -279,7 +285,7 @@ func (s *server) status(w http.ResponseWriter, _ *http.Request) {
 
 func (s *server) apply(w http.ResponseWriter, r *http.Request) {
 	var req ApplyRequest
-	if !decode(w, r, &req) {
+	if !s.decode(w, r, &req) {
 		return
 	}
 	var report ApplyReport
@@ -313,11 +319,13 @@ func (s *server) export(w http.ResponseWriter, r *http.Request) {
 }
 
 func reply(w http.ResponseWriter, v any) {
+	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(requestTime))
 	w.Header().Set("Content-Type", "application/json")
 	json.NewEncoder(w).Encode(v)
 }
 
 func refuseWith(w http.ResponseWriter, status int, r *Refusal) {
+	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(requestTime))
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	json.NewEncoder(w).Encode(r)
