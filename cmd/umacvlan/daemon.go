@@ -143,6 +143,7 @@ func serve(ctx context.Context, socket, steal string, stay *stay, logger *slog.L
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	control.RaiseFileLimit()
 	engine := control.NewEngine(control.EngineOptions{Logger: logger, Steal: steal, AbandonedEvery: 2 * time.Second, State: stay.state})
 	ended := make(chan error, 2)
 	go func() { ended <- engine.Run(ctx) }()

@@ -133,5 +133,8 @@ func refusalOf(err error, hint string) *Refusal {
 	} else if hint == "" && err.Error() != errno.Error() {
 		r.Hint = err.Error()
 	}
+	if many := tooManyFiles(errno); many != "" {
+		r.Hint = many
+	}
 	return r
 }

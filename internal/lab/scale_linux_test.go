@@ -497,6 +497,7 @@ func scaleDaemon(socket string) int {
 		return 1
 	}
 	ctx, stop := context.WithCancel(context.Background())
+	control.RaiseFileLimit()
 	e := control.NewEngine(control.EngineOptions{AbandonedEvery: 2 * time.Second})
 	ended := make(chan error, 2)
 	go func() { ended <- e.Run(ctx) }()
@@ -526,4 +527,70 @@ func scaleDaemon(socket string) int {
 		}
 	}
 	return code
+}
+
+// TestNamedNamespaceDeleted: a TAP that was made in a namespace holds it, so the
+// daemon has to let go when nobody else does any more.
+func TestNamedNamespaceDeleted(t *testing.T) {
+	Need(t, NeedNS, NeedTUN)
+	s, err := newScale(1, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.close(t)
+	for i, lastName := range []bool{false, true} {
+		ns, err := NewNS()
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.spaces = append(s.spaces[:1], ns)
+		if said := s.daemon.ask("name other " + ns.Path()); said != "<nil>" {
+			t.Fatal(said)
+		}
+		if err := s.add(0, 2); err != nil {
+			t.Fatal(err)
+		}
+		canary := &Device{Name: fmt.Sprintf("canary%d", i), NS: s.Wire.NS, MAC: net.HardwareAddr{2, 0, 0, 0, 6, 1}}
+		if err := Veth(canary, &Device{Name: "c", NS: ns, MAC: net.HardwareAddr{2, 0, 0, 0, 6, 2}}, 1500); err != nil {
+			t.Fatal(err)
+		}
+		vmacs := func() int {
+			st, err := s.client.Status(context.Background())
+			if err != nil {
+				t.Fatal(err)
+			}
+			return st.Vmacs
+		}
+		if lastName {
+			err = ns.Close()
+		} else if said := s.daemon.ask("unname other"); said != "<nil>" {
+			t.Fatal(said)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(200 * time.Millisecond)
+		if vmacs() != 2 || canary.link("look at", func(netlink.Link) error { return nil }) != nil {
+			t.Errorf("%d vmacs while the namespace is held (by its name: %v)", vmacs(), lastName)
+		}
+		start := time.Now()
+		if !lastName {
+			err = ns.Close()
+		} else if said := s.daemon.ask("unname other"); said != "<nil>" {
+			t.Fatal(said)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := poll(20*time.Second, func() (bool, error) {
+			_, err := Find(canary.NS, canary.Name)
+			return vmacs() == 1 && err != nil, nil
+		}); err != nil {
+			t.Errorf("the namespace is still there, with %d vmacs: %v", vmacs(), err)
+		}
+		t.Logf("gone after %v", time.Since(start).Round(time.Millisecond))
+		if err := s.remove(0, 1); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
