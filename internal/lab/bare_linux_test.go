@@ -20,6 +20,7 @@ import (
 // from those of the other, and plays the scenarios on every kind of wire.
 type bare struct {
 	wire     func(name string) (dataplane.Wire, error)
+	rung     string // of what takes from the parent's stack
 	switches map[*Device]*bareSwitch
 }
 
@@ -74,14 +75,17 @@ func (b *bare) open(parent *Device) (*bareSwitch, error) {
 		return s, nil
 	}
 	var w dataplane.Wire
+	var steal dataplane.Taker
 	err := parent.NS.Do(func() (err error) {
-		w, err = b.wire(parent.Name)
+		if w, err = b.wire(parent.Name); err == nil {
+			steal, _, err = dataplane.OpenSteal(parent.Name, b.rung)
+		}
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	sw, err := dataplane.New(w, dataplane.Options{})
+	sw, err := dataplane.New(w, dataplane.Options{Steal: steal})
 	if err != nil {
 		return nil, err
 	}

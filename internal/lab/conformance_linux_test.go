@@ -12,6 +12,7 @@ import (
 
 	"github.com/umacvlan/umacvlan/classify"
 	"github.com/umacvlan/umacvlan/dataplane"
+	"github.com/umacvlan/umacvlan/internal/feature"
 	"golang.org/x/sys/unix"
 )
 
@@ -19,10 +20,10 @@ import (
 // equal, as a change to what is expected of it, so that each is asserted too.
 var exclusions = []struct {
 	name  string
-	apply func(s *sheet, r *row)
+	apply func(l lacks, s *sheet, r *row)
 }{
-	{"a packet socket copies and does not consume: the parent's stack gets what the wire brings", func(_ *sheet, r *row) {
-		if r.at != "wire" {
+	{"a packet socket copies and does not consume: where nothing takes it the parent's stack gets what the wire brings", func(l lacks, _ *sheet, r *row) {
+		if r.at != "wire" || !l.steal {
 			return
 		}
 		r.stack = slices.Clone(r.tap)
@@ -32,27 +33,41 @@ var exclusions = []struct {
 			}
 		}
 	}},
-	{"a TAP types frames by its own address: no HOST forced in passthru, or taken from the parent in source copies", func(s *sheet, r *row) {
+	{"a TAP types frames by its own address: taps see no HOST forced in passthru, or taken from the parent in source copies", func(l lacks, s *sheet, r *row) {
 		for name, list := range r.vmacs {
 			mac, _ := s.address(name)
 			dst, _ := s.address(r.dst)
 			for i := range list {
 				if list[i].typ == classify.TypeHost && !bytes.Equal(mac, dst) {
-					list[i].typ, list[i].stack = classify.TypeOther, classify.TypeOther
+					list[i].typ = classify.TypeOther
+					if l.types {
+						list[i].stack = classify.TypeOther
+					}
 				}
 			}
 		}
 	}},
-	{"what bridge siblings say to each other does not pass the parent's receive path", func(_ *sheet, r *row) {
+	{"what bridge siblings say to each other does not pass the parent's receive path", func(_ lacks, _ *sheet, r *row) {
 		if r.at != "wire" && len(r.tap) > 0 && r.tap[0].typ != classify.TypeOutgoing {
 			r.tap = nil
 		}
 	}},
-	{"a full broadcast queue is counted by the emulator, not on the parent's device", func(_ *sheet, r *row) {
+	{"a full broadcast queue is counted by the emulator, not on the parent's device", func(_ lacks, _ *sheet, r *row) {
 		c := r.counters["parent"]
 		c.RxDropped = 0
 		r.counters["parent"] = c
 	}},
+}
+
+// lacks is what a driver does without: something that takes from the parent's
+// stack, and programs that correct packet types.
+type lacks struct{ steal, types bool }
+
+func lacking(d Driver) lacks {
+	if b, ok := d.(*bare); ok {
+		return lacks{steal: b.rung == dataplane.StealNone, types: true}
+	}
+	return lacks{!steals(), !types()}
 }
 
 func TestConformance(t *testing.T) {
@@ -65,10 +80,14 @@ func TestConformance(t *testing.T) {
 		Need(t, NeedMacvlan)
 		conform(t, scenarios, false, Kernel)
 	})
-	for name, open := range wires {
-		t.Run("data plane, "+name, func(t *testing.T) {
+	for _, w := range wires {
+		rung := w.rung
+		if slices.ContainsFunc(w.needs, feature.Off) {
+			rung = dataplane.StealNone
+		}
+		t.Run("data plane, "+w.name+", "+rung, func(t *testing.T) {
 			Need(t, NeedTUN)
-			conform(t, scenarios, true, func() Driver { return &bare{open, map[*Device]*bareSwitch{}} })
+			conform(t, scenarios, true, func() Driver { return &bare{w.open, rung, map[*Device]*bareSwitch{}} })
 		})
 	}
 	t.Run("umacvlan", func(t *testing.T) {
@@ -77,10 +96,24 @@ func TestConformance(t *testing.T) {
 	})
 }
 
-// wires are the parents that the data plane can be opened on.
-var wires = map[string]func(string) (dataplane.Wire, error){
-	"ring": func(name string) (dataplane.Wire, error) { return dataplane.OpenRing(name, dataplane.WireOptions{}) },
-	"mmsg": func(name string) (dataplane.Wire, error) { return dataplane.OpenMmsg(name, dataplane.WireOptions{}) },
+// wires are the parents that the data plane can be opened on, each with another
+// rung beside it.
+var wires = []struct {
+	name, rung string
+	open       func(string) (dataplane.Wire, error)
+	needs      []feature.Name
+}{
+	{"ring", dataplane.StealTCX, openRing, []feature.Name{feature.BPF, feature.TCX}},
+	{"mmsg", dataplane.StealCls, openMmsg, []feature.Name{feature.BPF, feature.ClsBPF}},
+	{"ring", dataplane.StealNFT, openRing, []feature.Name{feature.NFTNetdev}},
+}
+
+func openRing(name string) (dataplane.Wire, error) {
+	return dataplane.OpenRing(name, dataplane.WireOptions{})
+}
+
+func openMmsg(name string) (dataplane.Wire, error) {
+	return dataplane.OpenMmsg(name, dataplane.WireOptions{})
 }
 
 func conform(t *testing.T, scenarios []*sheet, emulated bool, open func() Driver) {
@@ -137,7 +170,7 @@ func playSheet(t *testing.T, s *sheet, apart, emulated bool, d Driver) (wrong []
 		r := s.rows[i].clone()
 		if emulated {
 			for _, x := range exclusions {
-				x.apply(s, &r)
+				x.apply(lacking(d), s, &r)
 			}
 		}
 		err := b.run(&r)
