@@ -60,7 +60,10 @@ func (b *bed) stream(from, to *lab.NS, address string) *stream {
 	var l net.Listener
 	b.must(to.Do(func() (err error) { l, err = net.Listen("tcp4", address+":0"); return err }))
 	s := &stream{}
-	b.must(from.Do(func() (err error) { s.conn, err = net.DialTimeout("tcp4", l.Addr().String(), 10*time.Second); return err }))
+	b.must(from.Do(func() (err error) {
+		s.conn, err = net.DialTimeout("tcp4", l.Addr().String(), 10*time.Second)
+		return err
+	}))
 	back, err := l.Accept()
 	b.must(errors.Join(err, l.Close()))
 	var ends sync.WaitGroup

@@ -25,6 +25,7 @@ const ownNamespace = "/proc/self/ns/net"
 type homes struct {
 	own   uint64
 	paths map[uint64]string // of those that have no name
+	read  map[uint64]string // names as they are now; nil: not needed yet
 }
 
 // notePaths remembers what callers call namespaces, because one without a name
@@ -51,8 +52,8 @@ func inodeAt(path string) uint64 {
 }
 
 // homes looks up what there is. The caller holds the lock.
-func (e *Engine) homes() homes {
-	h := homes{own: inodeAt(ownNamespace), paths: map[uint64]string{}}
+func (e *Engine) homes() *homes {
+	h := &homes{own: inodeAt(ownNamespace), paths: map[uint64]string{}}
 	for inode, path := range e.paths {
 		if inodeAt(path) == inode {
 			h.paths[inode] = path
@@ -63,7 +64,7 @@ func (e *Engine) homes() homes {
 	return h
 }
 
-func (h homes) of(inode uint64) string {
+func (h *homes) of(inode uint64) string {
 	if inode == h.own {
 		return ""
 	}
@@ -71,6 +72,17 @@ func (h homes) of(inode uint64) string {
 		return s
 	}
 	if s := h.paths[inode]; s != "" {
+		return s
+	}
+	if h.read == nil {
+		// A name that was given anew is not always among those remembered.
+		h.read = map[uint64]string{}
+		entries, _ := os.ReadDir(namedNamespaces)
+		for _, f := range entries {
+			h.read[inodeAt(filepath.Join(namedNamespaces, f.Name()))] = f.Name()
+		}
+	}
+	if s := h.read[inode]; s != "" {
 		return s
 	}
 	return fmt.Sprintf("net:[%d]", inode)
@@ -95,7 +107,7 @@ func placeID(at place) uint64 { return at.netns<<32 | uint64(uint32(at.index)) }
 
 // describeAll describes every vmac as a file would, in order of creation, without
 // its IP addresses. The caller holds the lock.
-func (e *Engine) describeAll(h homes) (list []config.Running, ids []rules.VmacID) {
+func (e *Engine) describeAll(h *homes) (list []config.Running, ids []rules.VmacID) {
 	for _, rp := range e.state.Ports() {
 		p := e.ports[rp.Parent.ID]
 		for _, v := range rp.Vmacs {
