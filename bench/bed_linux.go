@@ -8,84 +8,173 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/umacvlan/umacvlan/classify"
 	"github.com/umacvlan/umacvlan/internal/lab"
 )
 
-// place is one end of the traffic: a device with an address.
+// place is one end of the traffic: a device, with an address unless it is one
+// of a crowd.
 type place struct {
 	*lab.Device
 	addr netip.Addr
 }
 
-// bed is what every contender gets: a parent and its wire with the devices'
-// default offloads and MTU 1500, and two bridge-mode vmacs in namespaces of
-// their own.
+// bed is what every contender gets: a parent and its wire with MTU 1500, and
+// the vmacs of a scene.
 type bed struct {
 	driver lab.Driver
+	scene  Scene
 	topo   *lab.Topology
-	wire   place
-	vmacs  [2]place
+	host   place // the parent
+	wire   place // nil device if the parent is the caller's and its other end isn't
+	vmacs  []place
+	crowd  []place
+
+	rest      *account // when it began to idle
+	restSince time.Time
 }
 
-// newBed owns driver, also when it fails.
-func newBed(driver lab.Driver) (*bed, error) {
-	topo, err := lab.NewTopology(driver, lab.Options{Offloads: true})
-	if err != nil {
+// newBed owns driver, also when it fails. site is nil unless the parent is the
+// caller's.
+func newBed(driver lab.Driver, scene Scene, site *site) (_ *bed, err error) {
+	b := &bed{driver: driver, scene: scene}
+	if site != nil {
+		b.topo = &lab.Topology{Driver: driver, Parent: site.parent, Wire: site.wire, Vmacs: map[string]*lab.Device{}}
+	} else if b.topo, err = lab.NewTopology(driver, lab.Options{Offloads: !scene.Software}); err != nil {
 		return nil, errors.Join(err, driver.Close())
 	}
-	b := &bed{driver: driver, topo: topo}
-	if err := b.furnish(); err != nil {
+	if err := b.furnish(site == nil); err != nil {
 		return nil, errors.Join(err, b.Close())
 	}
 	return b, nil
 }
 
-func (b *bed) furnish() error {
+func (b *bed) furnish(own bool) error {
+	b.host = place{b.topo.Parent, netip.AddrFrom4([4]byte{10, 1, 1, 2})}
 	b.wire = place{b.topo.Wire, netip.AddrFrom4([4]byte{10, 1, 1, 1})}
-	if err := b.wire.AddAddr(b.wire.addr.String() + "/24"); err != nil {
-		return err
+	if own {
+		for _, p := range []place{b.host, b.wire} {
+			if err := p.AddAddr(p.addr.String() + "/24"); err != nil {
+				return err
+			}
+		}
+		// Else the host answers for addresses that its vmacs have.
+		if err := lab.Sysctl(b.host.NS, "ipv4/conf/all/arp_ignore", "1"); err != nil {
+			return err
+		}
 	}
-	for i := range b.vmacs {
+	for i := range b.scene.Vmacs {
 		ns, err := b.topo.NewNS()
 		if err != nil {
 			return err
 		}
-		d, err := b.topo.Add(lab.Vmac{
-			Name: fmt.Sprintf("m%d", i), Mode: classify.Bridge, NS: ns,
-			MAC: net.HardwareAddr{2, 0, 0, 0, 1, byte(i)},
-		})
+		p, err := b.add(fmt.Sprintf("m%d", i), [6]byte{2, 0, 0, 1, 0, byte(i)}, ns)
 		if err != nil {
 			return err
 		}
-		v := place{d, netip.AddrFrom4([4]byte{10, 1, 1, byte(10 + i)})}
-		if err := errors.Join(v.Up(), v.AddAddr(v.addr.String()+"/24")); err != nil {
+		p.addr = netip.AddrFrom4([4]byte{10, 1, 1, byte(10 + i)})
+		if err := p.AddAddr(p.addr.String() + "/24"); err != nil {
 			return err
 		}
-		if err := operational(d); err != nil {
+		b.vmacs = append(b.vmacs, p)
+	}
+	if b.scene.Crowd > 0 {
+		ns, err := b.topo.NewNS()
+		if err != nil {
 			return err
 		}
-		b.vmacs[i] = v
+		for i := range b.scene.Crowd {
+			p, err := b.add(fmt.Sprintf("c%d", i), [6]byte{2, 0, 0, 2, byte(i >> 8), byte(i)}, ns)
+			if err != nil {
+				return err
+			}
+			b.crowd = append(b.crowd, p)
+		}
+	}
+	return b.await()
+}
+
+// add makes a vmac and brings it up.
+func (b *bed) add(name string, mac [6]byte, ns *lab.NS) (place, error) {
+	v := lab.Vmac{Name: name, Mode: b.scene.Mode, NS: ns, MAC: net.HardwareAddr(mac[:])}
+	if b.scene.Mode == classify.Source {
+		v.Sources = []net.HardwareAddr{b.wire.MAC}
+	}
+	d, err := b.topo.Add(v)
+	if err != nil {
+		return place{}, err
+	}
+	if b.scene.Mode == classify.Passthru {
+		d.MAC = b.topo.Parent.MAC
+	}
+	if b.scene.Software {
+		if err := d.SetOffloads(false); err != nil {
+			return place{}, err
+		}
+	}
+	return place{Device: d}, d.Up()
+}
+
+// await waits until frames reach the vmacs that were made last: until then some
+// switches are still learning of them.
+func (b *bed) await() error {
+	var last []place
+	for _, list := range [][]place{b.vmacs, b.crowd} {
+		if n := len(list); n > 0 {
+			last = append(last, list[0], list[n-1])
+		}
+	}
+	for _, p := range last {
+		if err := b.reach(p); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-// operational waits until a device has carrier.
-func operational(d *lab.Device) error {
-	for end := time.Now().Add(2 * time.Second); ; time.Sleep(time.Millisecond) {
-		up, err := d.Operational()
-		if up || err != nil {
+func (b *bed) reach(p place) error {
+	end := time.Now().Add(10 * time.Second)
+	for ; ; time.Sleep(time.Millisecond) {
+		up, err := p.Operational()
+		if err != nil {
 			return err
 		}
+		if up {
+			break
+		}
 		if time.Now().After(end) {
-			return fmt.Errorf("%s has no carrier", d.Name)
+			return fmt.Errorf("%s has no carrier", p.Name)
 		}
 	}
+	if b.wire.Device == nil {
+		return nil
+	}
+	in, err := b.wire.Inject()
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	frame := blank([6]byte(p.MAC), [6]byte(b.wire.MAC), Smallest)
+	before, err := p.Counters()
+	for ; err == nil; time.Sleep(5 * time.Millisecond) {
+		if err := in.Send(frame); err != nil {
+			return err
+		}
+		var now lab.Counters
+		if now, err = p.Counters(); now.RxPackets > before.RxPackets {
+			return nil
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("no frame reaches %s", p.Name)
+		}
+	}
+	return err
 }
 
-// isVmac reports whether p is behind the driver rather than on the wire.
-func (b *bed) isVmac(p place) bool { return p.Device != b.wire.Device }
+// isVmac reports whether p is behind the driver.
+func (b *bed) isVmac(p place) bool { return p.Device != b.wire.Device && p.Device != b.host.Device }
 
 // counters returns what the driver counts for p, if p is a vmac.
 func (b *bed) counters(p place) (lab.Counters, error) {
@@ -95,27 +184,140 @@ func (b *bed) counters(p place) (lab.Counters, error) {
 	return b.driver.Counters(p.Device)
 }
 
-// shape puts a token bucket on the parent's way out, as "tc qdisc replace dev
-// PARENT root tbf rate R burst 128kb latency 50ms" does; 0 takes it away.
-func (b *bed) shape(bitsPerSecond uint64) error {
-	p := b.topo.Parent
-	return p.NS.Do(func() error {
-		attrs := netlink.QdiscAttrs{LinkIndex: p.Index, Handle: netlink.MakeHandle(1, 0), Parent: netlink.HANDLE_ROOT}
-		if bitsPerSecond == 0 {
-			return netlink.QdiscDel(&netlink.Tbf{QdiscAttrs: attrs})
+// path says which way the driver's frames go, if it knows.
+func (b *bed) path() (string, error) {
+	for _, list := range [][]place{b.vmacs, b.crowd} {
+		if d, ok := b.driver.(interface {
+			path(d *lab.Device) (string, error)
+		}); ok && len(list) > 0 {
+			return d.path(list[0].Device)
 		}
-		const burst = 128 << 10
-		rate := bitsPerSecond / 8
-		err := netlink.QdiscReplace(&netlink.Tbf{
-			QdiscAttrs: attrs, Rate: rate,
-			Buffer: netlink.Xmittime(rate, burst), Limit: uint32(rate/20) + burst,
+	}
+	return "", nil
+}
+
+// shape puts a token bucket on both ends of the link, as "tc qdisc replace dev
+// DEV root tbf rate R burst 128kb latency 50ms" does; 0 takes it away.
+func (b *bed) shape(bitsPerSecond uint64) error {
+	for _, p := range []place{b.host, b.wire} {
+		err := p.NS.Do(func() error {
+			attrs := netlink.QdiscAttrs{LinkIndex: p.Index, Handle: netlink.MakeHandle(1, 0), Parent: netlink.HANDLE_ROOT}
+			if bitsPerSecond == 0 {
+				return netlink.QdiscDel(&netlink.Tbf{QdiscAttrs: attrs})
+			}
+			const burst = 128 << 10
+			rate := bitsPerSecond / 8
+			return netlink.QdiscReplace(&netlink.Tbf{
+				QdiscAttrs: attrs, Rate: rate,
+				Buffer: netlink.Xmittime(rate, burst), Limit: uint32(rate/20) + burst,
+			})
 		})
 		if err != nil {
 			return fmt.Errorf("tbf on %s: %w", p.Name, err)
 		}
-		return nil
-	})
+	}
+	return nil
 }
 
 // Close takes everything away.
 func (b *bed) Close() error { return errors.Join(b.driver.Close(), b.topo.Close()) }
+
+// site is a parent of the caller's, and the device at its other end if that is
+// here too: it is taken into a namespace of its own meanwhile.
+type site struct {
+	parent, wire *lab.Device
+	home         *lab.NS
+}
+
+func newSite(parent, wire string) (_ *site, err error) {
+	s := &site{}
+	if s.home, err = lab.Current(); err != nil {
+		return nil, err
+	}
+	if s.parent, err = lab.Find(s.home, parent); err != nil {
+		return nil, err
+	}
+	if wire == "" {
+		return s, nil
+	}
+	w, err := lab.Find(s.home, wire)
+	if err != nil {
+		return nil, err
+	}
+	ns, err := lab.NewNS()
+	if err != nil {
+		return nil, err
+	}
+	if err := move(w, ns); err != nil {
+		return nil, errors.Join(err, ns.Close())
+	}
+	s.wire = w
+	err = errors.Join(w.Up(), w.AddAddr("10.1.1.1/24"))
+	for end := time.Now().Add(10 * time.Second); err == nil; time.Sleep(time.Millisecond) {
+		up, e := w.Operational()
+		if up || e != nil {
+			err = e
+			break
+		}
+		if time.Now().After(end) {
+			err = fmt.Errorf("%s has no carrier", wire)
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	return s, nil
+}
+
+// move takes a device to another namespace.
+func move(d *lab.Device, ns *lab.NS) error {
+	err := d.NS.Do(func() error {
+		return netlink.LinkSetNsFd(&netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: d.Index}}, ns.FD())
+	})
+	if err != nil {
+		return fmt.Errorf("move %s: %w", d.Name, err)
+	}
+	moved, err := lab.Find(ns, d.Name)
+	if err == nil {
+		*d = *moved
+	}
+	return err
+}
+
+// close puts the wire back where it was, up as it was while it was used.
+func (s *site) close() error {
+	if s.wire == nil {
+		return nil
+	}
+	ns := s.wire.NS
+	return errors.Join(move(s.wire, s.home), s.wire.Up(), ns.Close())
+}
+
+// received sums up what devices of one namespace have received.
+func received(list []place) (c lab.Counters, at time.Time, err error) {
+	if len(list) == 1 {
+		at = time.Now()
+		c, err = list[0].Counters()
+		return c, at.Add(time.Since(at) / 2), err
+	}
+	ours := map[int]bool{}
+	for _, p := range list {
+		ours[p.Index] = true
+	}
+	err = list[0].NS.Do(func() error {
+		at = time.Now()
+		links, err := netlink.LinkList()
+		at = at.Add(time.Since(at) / 2)
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			return err
+		}
+		for _, l := range links {
+			if s := l.Attrs().Statistics; s != nil && ours[l.Attrs().Index] {
+				c.RxPackets += s.RxPackets
+				c.RxBytes += s.RxBytes
+			}
+		}
+		return nil
+	})
+	return c, at, err
+}

@@ -4,60 +4,88 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
+	"strings"
 	"time"
 
 	"github.com/umacvlan/umacvlan/classify"
-	"github.com/umacvlan/umacvlan/dataplane"
+	"github.com/umacvlan/umacvlan/internal/control"
+	"github.com/umacvlan/umacvlan/internal/feature"
 	"github.com/umacvlan/umacvlan/internal/lab"
 )
 
-// emulator is the data plane in a process of its own, so that no traffic program
-// shares its scheduler. Its vmacs are up from the start, as nobody watches the
-// devices; the data path is the one that the daemon runs.
+// emulator is the daemon's engine in a process of its own, so that no traffic
+// program shares its scheduler.
 type emulator struct {
-	wire string // backend, "" is the default
-	exe  string // another program than the running one, or ""
-	p    *process
-	why  string // which backend it became
+	exe     string   // another program than the running one, or ""
+	options []string // see checkVariant
+	p       *process
+	asked   uint64 // how often it was asked
 }
 
-// emulatorOrder asks for a new vmac (the first one also names the parent and
-// opens it), or, if it is empty, only for the counters.
+// variants are the options of the emulator that can be forced, and their values.
+// "without" is one feature and may be given again.
+var variants = map[string][]string{
+	"wire":    {"ring", "mmsg"},
+	"offload": {"on", "off"},
+}
+
+func checkVariant(key, value string) error {
+	if key == "without" {
+		for _, f := range feature.List {
+			if string(f.Name) == value {
+				return nil
+			}
+		}
+		return fmt.Errorf("umacvlan:without=%s: there is no such feature", value)
+	}
+	values, ok := variants[key]
+	if !ok {
+		return fmt.Errorf("umacvlan has no option %q", key)
+	}
+	for _, v := range values {
+		if v == value {
+			return nil
+		}
+	}
+	return fmt.Errorf("umacvlan:%s=%s: not one of %s", key, value, strings.Join(values, ", "))
+}
+
+// emulatorOrder asks for a new vmac, for one vmac's counters, or, if it is
+// empty, only for the port's.
 type emulatorOrder struct {
-	Wire      string
-	Parent    string
-	ParentNS  string
-	ParentMAC [6]byte
-
-	Add  string // name of the vmac
-	NS   string
-	Mode uint8
-	MAC  [6]byte
+	Options []string // the first order's
+	Add     *control.LinkRequest
+	In      string // namespace that Add's parent or Show is in
+	Show    string
 }
 
-// emulatorAnswer is what the switch counts, and what went wrong.
+// emulatorAnswer is what the engine counts, and what went wrong.
 type emulatorAnswer struct {
-	Error string
-	Why   string // the backend
-	Port  dataplane.SwitchStats
-	Vmacs map[string]dataplane.VmacStats
+	Error   string
+	Shown   *control.Link
+	Ledgers []control.Ledger
+	CPU     time.Duration // of the process so far
+	Mallocs uint64        // of the process so far
 }
 
-func (e *emulator) Name() string { return "umacvlan" }
+func (e *emulator) Name() string { return Subject }
 
 func (e *emulator) Add(parent *lab.Device, v *lab.Vmac) error {
 	if e.p == nil {
-		if e.exe == "" {
-			exe, err := os.Executable()
-			if err != nil {
-				return err
+		var env, without []string
+		for _, o := range e.options {
+			if f, ok := strings.CutPrefix(o, "without="); ok {
+				without = append(without, f)
 			}
-			e.exe = exe
 		}
-		p, err := startFrom(e.exe, nil, "emulator", emulatorOrder{
-			Wire: e.wire, Parent: parent.Name, ParentNS: parent.NS.Path(), ParentMAC: [6]byte(parent.MAC),
-		})
+		if len(without) > 0 {
+			env = append(env, feature.Variable+"="+strings.Join(without, ","))
+		}
+		exe := e.exe
+		if exe == "" {
+			exe = "/proc/self/exe"
+		}
+		p, err := startFrom(exe, nil, "emulator", emulatorOrder{Options: e.options}, env...)
 		if err != nil {
 			return err
 		}
@@ -66,17 +94,50 @@ func (e *emulator) Add(parent *lab.Device, v *lab.Vmac) error {
 			return err
 		}
 	}
-	return e.call(emulatorOrder{Add: v.Name, NS: v.NS.Path(), Mode: uint8(v.Mode), MAC: [6]byte(v.MAC)}, &emulatorAnswer{})
+	mode, to, mac := uint32(v.Mode), v.NS.Path(), v.MAC.String()
+	r := control.LinkRequest{
+		Op: "add", Name: v.Name, Parent: parent.Name, Kind: "macvlan", Address: &mac,
+		Data: &control.MacvlanData{Mode: &mode},
+	}
+	if v.NS.Inode() != parent.NS.Inode() {
+		r.ToNetns = &to
+	}
+	if len(v.Sources) > 0 {
+		set := uint32(3)
+		r.Data.MacaddrMode = &set
+		for _, m := range v.Sources {
+			r.Data.MacaddrData = append(r.Data.MacaddrData, m.String())
+		}
+	}
+	_, err := e.ask(emulatorOrder{Add: &r, In: parent.NS.Path()})
+	return err
 }
 
+// Counters returns what the engine counts for a vmac, not the TAP's own.
 func (e *emulator) Counters(d *lab.Device) (lab.Counters, error) {
-	var a emulatorAnswer
-	err := e.call(emulatorOrder{}, &a)
-	v := a.Vmacs[d.Name]
+	a, err := e.ask(emulatorOrder{Show: d.Name, In: d.NS.Path()})
+	if err != nil {
+		return lab.Counters{}, err
+	}
+	s := a.Shown.Stats64
 	return lab.Counters{
-		RxPackets: v.RxPackets, RxBytes: v.RxBytes, RxErrors: v.RxErrors, RxDropped: v.RxDropped, Multicast: v.Multicast,
-		TxPackets: v.TxPackets, TxBytes: v.TxBytes, TxDropped: v.TxDropped,
-	}, err
+		RxPackets: s.Rx.Packets, RxBytes: s.Rx.Bytes, RxErrors: s.Rx.Errors, RxDropped: s.Rx.Dropped, Multicast: s.Rx.Multicast,
+		TxPackets: s.Tx.Packets, TxBytes: s.Tx.Bytes, TxDropped: s.Tx.Dropped,
+	}, nil
+}
+
+// path says which way d's frames go.
+func (e *emulator) path(d *lab.Device) (string, error) {
+	a, err := e.ask(emulatorOrder{Show: d.Name, In: d.NS.Path()})
+	if err != nil {
+		return "", err
+	}
+	x := a.Shown.Umacvlan
+	path := x.Wire + " → " + x.Child
+	if !x.WireGSO {
+		path += ", without offloads"
+	}
+	return path, nil
 }
 
 func (e *emulator) Close() error {
@@ -86,39 +147,53 @@ func (e *emulator) Close() error {
 	return e.p.stop()
 }
 
-func (e *emulator) call(o emulatorOrder, a *emulatorAnswer) error {
+func (e *emulator) ask(o emulatorOrder) (a emulatorAnswer, err error) {
+	e.asked++
 	if err := e.p.tell(o); err != nil {
-		return err
+		return a, err
 	}
-	return e.hear(a)
+	return a, e.hear(&a)
 }
 
 func (e *emulator) hear(a *emulatorAnswer) error {
 	if err := e.p.hear(patience, a); err != nil {
 		return err
 	}
-	e.why = a.Why
 	if a.Error != "" {
 		return errors.New(a.Error)
 	}
 	return nil
 }
 
-// quiet waits until nothing is under way in the driver and its accounts balance,
-// and returns what it has dropped so far, by reason. The kernel's keeps none.
-func quiet(d lab.Driver) (map[string]uint64, error) {
+// account is the emulator's, between two of which a repetition lies.
+type account struct {
+	drops   map[string]uint64
+	wire    uint64 // frames that the parent gave to the emulator
+	handled uint64 // frames received on the parent or read from vmacs
+	cpu     time.Duration
+	mallocs uint64
+	asked   uint64
+}
+
+// quiet waits until nothing is under way in the driver and its ledgers balance,
+// and returns the account. The kernel's driver keeps none.
+func quiet(d lab.Driver) (*account, error) {
 	e, ok := d.(*emulator)
-	if !ok {
+	if !ok || e.p == nil {
 		return nil, nil
 	}
-	for end := time.Now().Add(2 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-		var a emulatorAnswer
-		if err := e.call(emulatorOrder{}, &a); err != nil {
+	for end := time.Now().Add(5 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		a, err := e.ask(emulatorOrder{})
+		if err != nil {
 			return nil, err
 		}
-		wrong := unbalanced(&a.Port)
+		wrong := unbalanced(a.Ledgers)
 		if wrong == nil {
-			return drops(&a.Port), nil
+			s := &account{drops: map[string]uint64{}, cpu: a.CPU, mallocs: a.Mallocs, asked: e.asked}
+			for _, l := range a.Ledgers {
+				s.add(l)
+			}
+			return s, nil
 		}
 		if time.Now().After(end) {
 			return nil, wrong
@@ -126,25 +201,14 @@ func quiet(d lab.Driver) (map[string]uint64, error) {
 	}
 }
 
-// unbalanced says which of the ledger's equations does not hold.
-func unbalanced(s *dataplane.SwitchStats) error {
-	sum := func(counts [classify.NumReasons]uint64) (n uint64) {
-		for _, c := range counts {
-			n += c
+// unbalanced says which of the ledgers' equations does not hold.
+func unbalanced(ledgers []control.Ledger) error {
+	for _, l := range ledgers {
+		for _, q := range l.Equations {
+			if q.Difference != 0 {
+				return fmt.Errorf("ledger of %s: %s: %s (off by %d)", l.Parent, q.Name, q.Text, q.Difference)
+			}
 		}
-		return n
-	}
-	switch {
-	case s.Wire.Packets != s.Wire.Received+s.Wire.Drops:
-		return fmt.Errorf("ledger: %d packets on the parent, %d received and %d lost", s.Wire.Packets, s.Wire.Received, s.Wire.Drops)
-	case s.Wire.Received != s.Seen || s.Seen != sum(s.Frames):
-		return fmt.Errorf("ledger: %d received, %d seen, %d accounted for", s.Wire.Received, s.Seen, sum(s.Frames))
-	case s.InQueue > 0:
-		return fmt.Errorf("ledger: %d copies still wait in the broadcast queue", s.InQueue)
-	case s.Planned != sum(s.Copies):
-		return fmt.Errorf("ledger: %d copies planned, %d accounted for", s.Planned, sum(s.Copies))
-	case s.Read != sum(s.Sent):
-		return fmt.Errorf("ledger: %d frames read, %d accounted for", s.Read, sum(s.Sent))
 	}
 	return nil
 }
@@ -152,20 +216,31 @@ func unbalanced(s *dataplane.SwitchStats) error {
 // lostOnParent names frames that the kernel could not store for the socket.
 const lostOnParent = "receive_queue_full"
 
-func drops(s *dataplane.SwitchStats) map[string]uint64 {
-	m := map[string]uint64{}
-	if s.Wire.Drops > 0 {
-		m[lostOnParent] = s.Wire.Drops
+func (s *account) add(l control.Ledger) {
+	packets, received := l.Equations[0].Left, l.Equations[1].Left
+	if n := packets - received; n > 0 {
+		s.drops[lostOnParent] += n
 	}
-	for _, counts := range [][classify.NumReasons]uint64{s.Frames, s.Copies, s.Sent} {
-		for reason, n := range counts {
-			if r := classify.Reason(reason); n > 0 && r.Dropped() {
-				m[r.Key()] += n
+	s.wire += received
+	for i, counts := range []map[string]uint64{l.Frames, l.Sent, l.Copies} {
+		for key, n := range counts {
+			if droppedKeys[key] {
+				s.drops[key] += n
+			}
+			if i < 2 {
+				s.handled += n
 			}
 		}
 	}
-	return m
 }
+
+var droppedKeys = func() map[string]bool {
+	m := map[string]bool{}
+	for r := range classify.NumReasons {
+		m[classify.Reason(r).Key()] = classify.Reason(r).Dropped()
+	}
+	return m
+}()
 
 // since returns what was added to b.
 func since(b, a map[string]uint64) map[string]uint64 {

@@ -4,32 +4,32 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"runtime/pprof"
+	"slices"
+	"time"
 
-	"github.com/umacvlan/umacvlan/classify"
+	"golang.org/x/sys/unix"
+
 	"github.com/umacvlan/umacvlan/dataplane"
 	"github.com/umacvlan/umacvlan/internal/control"
-	"github.com/umacvlan/umacvlan/tap"
 )
 
 // profileVariable names a file that an emulator's CPU profile is written to.
 const profileVariable = "UMACVLAN_BENCH_CPUPROFILE"
 
-// port is the switch of an emulator process.
-type port struct {
-	sw    *dataplane.Switch
-	why   string
-	spec  classify.Spec
-	vmacs []*dataplane.Vmac
-
+// engine is what runs in an emulator process.
+type engine struct {
+	*control.Engine
 	stop context.CancelFunc
 	done chan error
 }
 
-// emulatorRole opens the parent that the first order names and answers orders
-// until there are no more.
+// emulatorRole runs the daemon's engine and answers orders until there are no
+// more.
 func emulatorRole(in *json.Decoder, out *json.Encoder) (err error) {
 	if path := os.Getenv(profileVariable); path != "" {
 		f, err := os.Create(path)
@@ -42,8 +42,12 @@ func emulatorRole(in *json.Decoder, out *json.Encoder) (err error) {
 		}
 		defer pprof.StopCPUProfile()
 	}
-	var p port
-	defer func() { err = errors.Join(err, p.close()) }()
+	var e *engine
+	defer func() {
+		if e != nil {
+			err = errors.Join(err, e.close())
+		}
+	}()
 	for {
 		var o emulatorOrder
 		if err := in.Decode(&o); err != nil {
@@ -52,15 +56,12 @@ func emulatorRole(in *json.Decoder, out *json.Encoder) (err error) {
 			}
 			return err
 		}
-		var a emulatorAnswer
-		if err := p.serve(&o); err != nil {
-			a.Error = err.Error()
+		if e == nil {
+			e = startEngine(o.Options)
 		}
-		if p.sw != nil {
-			a.Why, a.Port, a.Vmacs = p.why, p.sw.Stats(), map[string]dataplane.VmacStats{}
-			for _, v := range p.vmacs {
-				a.Vmacs[v.Name()] = v.Stats()
-			}
+		a, err := e.serve(&o)
+		if err != nil {
+			a.Error = err.Error()
 		}
 		if err := out.Encode(a); err != nil {
 			return err
@@ -68,60 +69,71 @@ func emulatorRole(in *json.Decoder, out *json.Encoder) (err error) {
 	}
 }
 
-func (p *port) serve(o *emulatorOrder) error {
-	if p.sw == nil {
-		return p.open(o)
+// startEngine starts it with the options of the daemon, but for those that are
+// to be forced.
+func startEngine(options []string) *engine {
+	o := control.EngineOptions{AbandonedEvery: 2 * time.Second}
+	if slices.Contains(options, "wire=ring") {
+		o.Wire.Backend = dataplane.BackendRing
 	}
-	if o.Add != "" {
-		return p.add(o)
+	if slices.Contains(options, "wire=mmsg") {
+		o.Wire.Backend = dataplane.BackendMmsg
 	}
-	return nil
-}
-
-func (p *port) open(o *emulatorOrder) error {
-	var w dataplane.Wire
-	err := within(o.ParentNS, func() (err error) {
-		w, p.why, err = dataplane.Open(o.Parent, dataplane.WireOptions{Backend: o.Wire})
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	sw, err := dataplane.New(w, dataplane.Options{})
-	if err != nil {
-		return errors.Join(err, w.Close())
-	}
-	p.sw, p.done = sw, make(chan error, 1)
-	p.spec = classify.Spec{Parent: classify.MACFrom(o.ParentMAC[:]), BCLim: classify.DefaultBCLim}
+	o.Wire.NoHeader = slices.Contains(options, "offload=off")
 	ctx, stop := context.WithCancel(context.Background())
-	p.stop = stop
-	go func() { p.done <- sw.Run(ctx) }()
-	return nil
+	e := &engine{control.NewEngine(o), stop, make(chan error, 1)}
+	go func() { e.done <- e.Run(ctx) }()
+	return e
 }
 
-func (p *port) add(o *emulatorOrder) error {
-	var d *tap.Device
-	err := within(o.NS, func() (err error) {
-		d, err = tap.Create(tap.Config{Name: o.Add, MAC: o.MAC})
-		return err
-	})
+func (e *engine) serve(o *emulatorOrder) (a emulatorAnswer, err error) {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+		return a, err
+	}
+	a.Mallocs, a.CPU = m.Mallocs, time.Duration(u.Utime.Nano()+u.Stime.Nano())
+	switch {
+	case o.Add != nil:
+		err = e.in(o.In, func(ns control.Namespace) error {
+			if _, refusal := e.Link(context.Background(), *o.Add, ns); refusal != nil {
+				return fmt.Errorf("add %s: %w", o.Add.Name, refusal)
+			}
+			return nil
+		})
+	case o.Show != "":
+		err = e.in(o.In, func(ns control.Namespace) error {
+			links, err := e.Links(ns, o.Show)
+			if err == nil && len(links) != 1 {
+				err = fmt.Errorf("the engine knows %d devices named %s", len(links), o.Show)
+			}
+			if err == nil {
+				a.Shown = &links[0]
+			}
+			return err
+		})
+	default:
+		a.Ledgers = e.Ledgers()
+	}
+	return a, err
+}
+
+func (e *engine) in(path string, fn func(control.Namespace) error) error {
+	ns, err := control.OpenNamespace(path)
 	if err != nil {
 		return err
 	}
-	p.spec.Vmacs = append(p.spec.Vmacs, classify.Vmac{
-		Name: o.Add, Mode: classify.Mode(o.Mode), MAC: classify.MACFrom(o.MAC[:]), MTU: 1500,
-		Up: true, UpSeq: uint64(len(p.vmacs) + 1), BCQueueLen: classify.DefaultBCQueueLen,
-	})
-	p.vmacs = append(p.vmacs, dataplane.NewVmac(o.Add, dataplane.NewTap(d)))
-	return p.sw.Swap(&p.spec, p.vmacs)
+	defer ns.Close()
+	return fn(ns)
 }
 
-func (p *port) close() error {
-	if p.sw == nil {
-		return nil
+func (e *engine) close() error {
+	e.stop()
+	if err := <-e.done; !errors.Is(err, context.Canceled) {
+		return err
 	}
-	p.stop()
-	return <-p.done
+	return nil
 }
 
 // within runs fn in the network namespace at path.

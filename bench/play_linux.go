@@ -3,126 +3,222 @@ package bench
 import (
 	"errors"
 	"fmt"
-	"net/netip"
+	"maps"
+	"sync"
 	"time"
 
 	"github.com/umacvlan/umacvlan/internal/lab"
 )
 
-// tcpPort is where TCP receivers listen.
-const tcpPort = 5201
-
-// tcp sends one stream and returns the rate that the receiver saw, and the
-// bytes that it got in all.
-func (o *Options) tcp(from, to place) (s Sample, total uint64, err error) {
-	server := netip.AddrPortFrom(to.addr, tcpPort)
-	sink, err := start(to.NS, "tcp-sink", sinkOrder{server, o.Warmup})
-	if err != nil {
-		return s, 0, err
-	}
-	defer func() { err = errors.Join(err, sink.stop()) }()
-	if err := sink.hear(patience, &ready{}); err != nil {
-		return s, 0, err
-	}
-	if err := sink.tell(ready{}); err != nil {
-		return s, 0, err
-	}
-	source, err := start(from.NS, "tcp-source", sourceOrder{server, o.Warmup + o.Last})
-	if err != nil {
-		return s, 0, err
-	}
-	defer func() { err = errors.Join(err, source.stop()) }()
-	if err := source.hear(patience, &ready{}); err != nil {
-		return s, 0, err
-	}
-	if err := source.tell(ready{}); err != nil {
-		return s, 0, err
-	}
-	var sent sourceReport
-	if err := source.hear(o.Warmup+o.Last+patience, &sent); err != nil {
-		return s, 0, err
-	}
-	var got sinkReport
-	if err := sink.hear(patience, &got); err != nil {
-		return s, 0, err
-	}
-	if got.Total != sent.Sent {
-		return s, 0, fmt.Errorf("%d bytes were sent and %d received", sent.Sent, got.Total)
-	}
-	s.Value = float64(got.Counted) * 8 / float64(got.Took.Nanoseconds())
-	s.Notes = map[string]float64{
-		"retransmits":        float64(sent.Retransmits),
-		"RTT under load, ms": float64(sent.RTT.Microseconds()) / 1e3,
-	}
-	return s, got.Total, nil
+// outcome is what a kind of traffic has to say.
+type outcome struct {
+	sample  Sample
+	frames  uint64 // that arrived at least, of those that are counted one by one
+	bytes   uint64 // that arrived at least
+	cpu     float64
+	cpuFor  float64 // bytes that cpu was spent on, 0 if unknown
+	cpuEach float64 // and frames
 }
 
-// frames sends small frames and returns the rate at which the receiving device
-// counted them while the sender ran, and how many it counted in all.
-func (o *Options) frames(b *bed, from, to place) (s Sample, total uint64, err error) {
-	before, err := to.Counters()
-	if err != nil {
-		return s, 0, err
+// ends returns where a case's traffic comes from and where it goes.
+func (b *bed) ends(c Case) (from, to place) {
+	all := b.vmacs
+	if len(all) == 0 {
+		all = b.crowd
 	}
-	sender, err := start(from.NS, "frames", framesOrder{from.Index, from.MAC, to.MAC, o.Warmup + o.Last + o.Warmup/4})
-	if err != nil {
-		return s, 0, err
+	switch c.Way {
+	case Out:
+		return all[0], b.wire
+	case Sibling:
+		return all[0], all[1]
+	case Host:
+		return b.wire, b.host
 	}
-	defer func() { err = errors.Join(err, sender.stop()) }()
-	if err := sender.hear(patience, &ready{}); err != nil {
-		return s, 0, err
-	}
-	if err := sender.tell(ready{}); err != nil {
-		return s, 0, err
-	}
-	time.Sleep(o.Warmup)
-	c1, t1, err := count(to.Device)
-	if err != nil {
-		return s, 0, err
-	}
-	time.Sleep(o.Last)
-	c2, t2, err := count(to.Device)
-	if err != nil {
-		return s, 0, err
-	}
-	var sent framesReport
-	if err := sender.hear(patience, &sent); err != nil {
-		return s, 0, err
-	}
-	after, err := settled(to.Device)
-	if err != nil {
-		return s, 0, err
-	}
-	total = after.RxPackets - before.RxPackets
-	s.Value = float64(c2.RxPackets-c1.RxPackets) / float64(t2.Sub(t1).Microseconds()) * 1e3
-	s.Notes = map[string]float64{
-		"loss, %":              100 * (1 - float64(total)/float64(sent.Offered)),
-		"refused at sender, %": 100 * float64(sent.Refused) / float64(sent.Offered),
-	}
-	return s, total, nil
+	return b.wire, all[len(all)-1]
 }
 
-// count reads a device's counters and the time at which they held.
-func count(d *lab.Device) (lab.Counters, time.Time, error) {
-	t := time.Now()
-	c, err := d.Counters()
-	return c, t.Add(time.Since(t) / 2), err
+// once is one repetition of a case on a bed. What the receiver got must have
+// gone through the driver, as the driver's own counters say.
+func (o *Options) once(c Case, b *bed) (s Sample, err error) {
+	if c.Shaped > 0 {
+		if err := b.shape(c.Shaped); err != nil {
+			return s, err
+		}
+		defer func() { err = errors.Join(err, b.shape(0)) }()
+	}
+	if c.Kind == Idle {
+		return o.idle(b)
+	}
+	from, to := b.ends(c)
+	sent, err := b.counters(from)
+	if err != nil {
+		return s, err
+	}
+	got, err := b.counters(to)
+	if err != nil {
+		return s, err
+	}
+	handled, err := handled(b.driver)
+	if err != nil {
+		return s, err
+	}
+	first, err := quiet(b.driver)
+	if err != nil {
+		return s, err
+	}
+	before, err := quiet(b.driver)
+	if err != nil {
+		return s, err
+	}
+	stop := func() error { return nil }
+	if c.Churn {
+		stop = b.churn()
+	}
+	var r outcome
+	switch c.Kind {
+	case TCP:
+		r, err = o.tcp(c, b, from, to)
+	case Request:
+		r, err = o.request(c, b, from, to)
+	case Checked:
+		r, err = o.checked(c, from, to)
+	default:
+		r, err = o.frames(c, b, from, to)
+	}
+	if err := errors.Join(err, stop()); err != nil {
+		return s, err
+	}
+	after, err := quiet(b.driver)
+	if err != nil {
+		return s, err
+	}
+	s = r.sample
+	if s.Metrics == nil {
+		s.Metrics = map[string]float64{}
+	}
+	if r.cpuFor > 0 {
+		s.Metrics[CPUPerGB] = r.cpu / (r.cpuFor / 1e9)
+	}
+	if r.cpuEach > 0 {
+		s.Metrics[CPUPerFrame] = r.cpu / (r.cpuEach / 1e6)
+	}
+	if after != nil {
+		s.Drops = since(before.drops, after.drops)
+		s.Metrics[Allocs] = allocations(first, before, after)
+		if c.Way == In && after.wire-before.wire < min(r.frames, 1) {
+			return s, fmt.Errorf("%d frames arrived, and the emulator received %d on its parent", r.frames, after.wire-before.wire)
+		}
+	}
+	if err := b.through(handled, r); err != nil {
+		return s, err
+	}
+	return s, b.carried(from, to, sent, got, r)
 }
 
-// settled waits until a device receives nothing any more.
-func settled(d *lab.Device) (lab.Counters, error) {
-	last, err := d.Counters()
-	for range 100 {
+// handled asks a driver that counts frames of its own how many there were.
+func handled(d lab.Driver) (uint64, error) {
+	if h, ok := d.(interface{ handled() (uint64, error) }); ok {
+		return h.handled()
+	}
+	return 0, nil
+}
+
+// through makes sure that such a driver has had all frames that arrived.
+func (b *bed) through(before uint64, r outcome) error {
+	if _, ok := b.driver.(interface{ handled() (uint64, error) }); !ok || len(b.vmacs)+len(b.crowd) == 0 {
+		return nil
+	}
+	after, err := handled(b.driver)
+	if err == nil && after-before < max(1, r.frames) {
+		err = fmt.Errorf("%d frames arrived, and %s handled %d", r.frames, b.driver.Name(), after-before)
+	}
+	return err
+}
+
+// allocations per frame, without those of the asking itself.
+func allocations(first, before, after *account) float64 {
+	asking := float64(before.mallocs-first.mallocs) / float64(before.asked-first.asked)
+	n := float64(after.mallocs-before.mallocs) - asking*float64(after.asked-before.asked)
+	return max(0, n) / float64(max(1, after.handled-before.handled))
+}
+
+// carried compares what arrived with the driver's own counters.
+func (b *bed) carried(from, to place, sent, got lab.Counters, r outcome) error {
+	if b.isVmac(from) {
+		now, err := b.counters(from)
 		if err != nil {
-			break
+			return err
 		}
-		time.Sleep(10 * time.Millisecond)
-		var now lab.Counters
-		now, err = d.Counters()
-		if now.RxPackets == last.RxPackets {
-			break
+		if d := now.Sub(sent); d.TxBytes < r.bytes || d.TxPackets < r.frames {
+			return fmt.Errorf("%s sent %d bytes in %d frames, but %d bytes or %d frames arrived", from.Name, d.TxBytes, d.TxPackets, r.bytes, r.frames)
 		}
-		last = now
 	}
-	return last, err
+	if b.isVmac(to) && len(b.crowd) == 0 {
+		now, err := b.counters(to)
+		if err != nil {
+			return err
+		}
+		if d := now.Sub(got); d.RxBytes < r.bytes || d.RxPackets < r.frames {
+			return fmt.Errorf("%s received %d bytes in %d frames, but %d bytes or %d frames arrived", to.Name, d.RxBytes, d.RxPackets, r.bytes, r.frames)
+		}
+	}
+	return nil
+}
+
+// idle waits, and returns what the emulator's process has spent since the first
+// repetition on this bed: what the daemon does every other second is in the
+// later ones.
+func (o *Options) idle(b *bed) (s Sample, err error) {
+	if b.rest == nil {
+		if b.rest, err = quiet(b.driver); err != nil {
+			return s, err
+		}
+		if b.rest == nil {
+			return s, errors.New("only the emulator has a process")
+		}
+		b.restSince = time.Now()
+	}
+	time.Sleep(max(o.Last, 800*time.Millisecond))
+	after, err := quiet(b.driver)
+	if err != nil {
+		return s, err
+	}
+	s.Value = 100 * (after.cpu - b.rest.cpu).Seconds() / time.Since(b.restSince).Seconds()
+	s.Metrics = map[string]float64{}
+	return s, nil
+}
+
+// churn adds and deletes vmacs until stop is called.
+func (b *bed) churn() (stop func() error) {
+	ending := make(chan struct{})
+	var wg sync.WaitGroup
+	var err error
+	wg.Go(func() {
+		for i := 0; err == nil; i++ {
+			select {
+			case <-ending:
+				return
+			case <-time.After(5 * time.Millisecond):
+			}
+			var p place
+			name := fmt.Sprintf("x%d", i)
+			if p, err = b.add(name, [6]byte{2, 0, 0, 3, byte(i >> 8), byte(i)}, b.vmacs[0].NS); err == nil {
+				err = p.Delete()
+				delete(b.topo.Vmacs, name)
+			}
+		}
+	})
+	return func() error {
+		close(ending)
+		wg.Wait()
+		return err
+	}
+}
+
+// metrics merges.
+func (s *Sample) note(m map[string]float64) {
+	if s.Metrics == nil {
+		s.Metrics = map[string]float64{}
+	}
+	maps.Copy(s.Metrics, m)
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"runtime/debug"
 	"syscall"
 	"time"
@@ -23,7 +24,11 @@ var roles = map[string]func(in *json.Decoder, out *json.Encoder) error{
 	"tcp-sink":   tcpSink,
 	"tcp-source": tcpSource,
 	"frames":     frameSource,
+	"inspect":    inspect,
+	"echo":       echo,
+	"ask":        ask,
 	"emulator":   emulatorRole,
+	"naive":      naiveRole,
 }
 
 // RunChild does nothing in an ordinary process. In one that was started as part
@@ -38,10 +43,12 @@ func RunChild() {
 		fmt.Fprintf(os.Stderr, "%s: no role %q\n", roleVariable, role)
 		os.Exit(1)
 	}
-	if role != "emulator" {
+	if role != "emulator" && role != "naive" {
 		// Traffic programs enter the kernel behind the scheduler's back
-		// (RawSyscall), and a collection would wait for them.
+		// (RawSyscall), and a collection would wait for them. What listens to
+		// its orders needs a processor beside the one that they hold.
 		debug.SetGCPercent(-1)
+		runtime.GOMAXPROCS(max(2, runtime.GOMAXPROCS(0)))
 	}
 	if err := play(json.NewDecoder(os.Stdin), json.NewEncoder(os.Stdout)); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -59,6 +66,7 @@ type process struct {
 	orders *json.Encoder
 	answer *json.Decoder
 	stderr bytes.Buffer
+	ended  bool
 }
 
 // patience bounds how long a child may take beyond its orders.
@@ -67,15 +75,12 @@ const patience = 15 * time.Second
 // start starts a child in a namespace (nil: the caller's) and gives it its first
 // order. The kernel ends it with the thread that started it, at the latest.
 func start(ns *lab.NS, role string, order any) (*process, error) {
-	exe, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	return startFrom(exe, ns, role, order)
+	return startFrom("/proc/self/exe", ns, role, order)
 }
 
-// startFrom is start with another program than the running one.
-func startFrom(exe string, ns *lab.NS, role string, order any) (*process, error) {
+// startFrom is start with another program than the running one, and with more
+// in its environment.
+func startFrom(exe string, ns *lab.NS, role string, order any, env ...string) (*process, error) {
 	p := &process{role: role, cmd: exec.Command(exe)}
 	theirIn, ourIn, err := os.Pipe()
 	if err != nil {
@@ -86,7 +91,7 @@ func startFrom(exe string, ns *lab.NS, role string, order any) (*process, error)
 		return nil, errors.Join(err, theirIn.Close(), ourIn.Close())
 	}
 	p.in, p.out = ourIn, ourOut
-	p.cmd.Env = append(os.Environ(), roleVariable+"="+role)
+	p.cmd.Env = append(append(os.Environ(), roleVariable+"="+role), env...)
 	if os.Getenv("GORACE") == "" { // which else sleeps a second at every exit
 		p.cmd.Env = append(p.cmd.Env, "GORACE=atexit_sleep_ms=0")
 	}
@@ -132,6 +137,10 @@ func (p *process) hear(within time.Duration, report any) error {
 // stop ends the child, which takes the end of its input as the order to leave,
 // and returns what it complained about.
 func (p *process) stop() error {
+	if p.ended {
+		return nil
+	}
+	p.ended = true
 	p.in.Close()
 	p.out.Close()
 	kill := time.AfterFunc(patience, func() { _ = p.cmd.Process.Kill() })
@@ -157,7 +166,10 @@ func await(in *json.Decoder, out *json.Encoder) error {
 	}
 	go func() {
 		_ = in.Decode(&ready{})
-		os.Exit(0)
+		abandoned()
 	}()
 	return nil
 }
+
+// abandoned ends a child that nobody listens to any more.
+func abandoned() { os.Exit(0) }

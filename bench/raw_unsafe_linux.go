@@ -9,21 +9,12 @@ import (
 // The traffic programs call the kernel without telling Go's scheduler: they
 // have nothing else to run, and its hand-offs would be measured too.
 
-func rawRead(fd int, b []byte) (int, error) {
-	for {
-		n, _, errno := unix.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)))
-		if errno == 0 {
-			return int(n), nil
-		}
-		if errno != unix.EINTR {
-			return 0, errno
-		}
-	}
-}
+func rawRead(fd int, b []byte) (int, error)  { return rawIO(unix.SYS_READ, fd, b) }
+func rawWrite(fd int, b []byte) (int, error) { return rawIO(unix.SYS_WRITE, fd, b) }
 
-func rawWrite(fd int, b []byte) (int, error) {
+func rawIO(call uintptr, fd int, b []byte) (int, error) {
 	for {
-		n, _, errno := unix.RawSyscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)))
+		n, _, errno := unix.RawSyscall(call, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)))
 		if errno == 0 {
 			return int(n), nil
 		}
@@ -40,29 +31,31 @@ type mmsghdr struct {
 	_   [4]byte
 }
 
-// volley is the same frame many times over, ready for sendmmsg.
+// volley is a list of frames, ready for sendmmsg.
 type volley struct {
-	msgs  []mmsghdr
-	iov   unix.Iovec
-	frame []byte
+	frames [][]byte
+	msgs   []mmsghdr
+	iovs   []unix.Iovec
 }
 
-func newVolley(frame []byte, n int) *volley {
-	v := &volley{msgs: make([]mmsghdr, n), frame: frame}
-	v.iov.Base = &v.frame[0]
-	v.iov.SetLen(len(frame))
-	for i := range v.msgs {
-		v.msgs[i].hdr.Iov = &v.iov
+func newVolley(frames [][]byte) *volley {
+	v := &volley{frames: frames, msgs: make([]mmsghdr, len(frames)), iovs: make([]unix.Iovec, len(frames))}
+	for i, f := range frames {
+		v.iovs[i].Base = &f[0]
+		v.iovs[i].SetLen(len(f))
+		v.msgs[i].hdr.Iov = &v.iovs[i]
 		v.msgs[i].hdr.SetIovlen(1)
 	}
 	return v
 }
 
-// send hands the frames to the socket and returns how many it took.
-func (v *volley) send(fd int) (int, error) {
-	n, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&v.msgs[0])), uintptr(len(v.msgs)), 0, 0, 0)
+// send hands the socket n frames, the first of which is number from, and
+// returns how many it took.
+func (v *volley) send(fd, from, n int) (int, error) {
+	msgs := v.msgs[from : from+n]
+	took, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&msgs[0])), uintptr(n), 0, 0, 0)
 	if errno != 0 {
 		return 0, errno
 	}
-	return int(n), nil
+	return int(took), nil
 }

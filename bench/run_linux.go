@@ -1,182 +1,255 @@
 package bench
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"github.com/umacvlan/umacvlan/internal/lab"
 )
 
-// Contender is one switch that takes part.
-type Contender struct {
-	Name string
-	// Driver starts it. The driver's vmacs end with it.
-	Driver func() (lab.Driver, error)
-}
-
-// Kernel is the kernel's own macvlan with its defaults.
-func Kernel() Contender {
-	return Contender{"kernel macvlan", func() (lab.Driver, error) { return lab.Kernel(), nil }}
-}
-
-// Emulator is this project, in a process of its own, on a backend of the parent
-// (dataplane.WireOptions); "" is the default one.
-func Emulator(wire string) Contender {
-	name := "umacvlan"
-	if wire != "" {
-		name += " wire=" + wire
-	}
-	return Contender{name, func() (lab.Driver, error) { return &emulator{wire: wire}, nil }}
-}
-
-// EmulatorFrom is another build of this project: exe is a program that calls
-// RunChild, such as a test binary of this package from another commit.
-func EmulatorFrom(name, exe string) Contender {
-	return Contender{name, func() (lab.Driver, error) { return &emulator{exe: exe}, nil }}
-}
-
 // Options of a run.
 type Options struct {
-	Contenders  []Contender   // the first is the baseline; nil is Kernel and Emulator
+	Contenders  []Contender   // the first is the baseline
 	Repetitions int           // of each case and contender
 	Warmup      time.Duration // not counted, at the start of each
 	Last        time.Duration // counted
 	Calm        time.Duration // how long to wait at most, before each, for a machine that has nothing else to do
-	Progress    io.Writer     // one line per repetition, or nil
+
+	// Parent is a device of the caller's that the vmacs are put on, and Wire the
+	// one that it is connected to, "" if that is on another machine: then only
+	// vmacs can talk to each other. Without a parent a pair of devices is made.
+	Parent, Wire string
+
+	// Step, if set, hears before each repetition what is next and how much of
+	// the run is over, from 0 to 1.
+	Step func(what string, done float64)
 }
 
-// Quick is about a minute for all cases.
+// Quick is below a minute for the cases of the quick profile.
 func Quick() Options {
-	return Options{Repetitions: 5, Warmup: 150 * time.Millisecond, Last: 450 * time.Millisecond}
+	return Options{Repetitions: 5, Warmup: 100 * time.Millisecond, Last: 250 * time.Millisecond}
 }
 
-// Full is about seven minutes.
+// Full takes a while.
 func Full() Options {
-	return Options{Repetitions: 9, Warmup: 500 * time.Millisecond, Last: 2500 * time.Millisecond, Calm: 5 * time.Second}
+	return Options{Repetitions: 7, Warmup: 300 * time.Millisecond, Last: time.Second, Calm: 2 * time.Second}
+}
+
+// narrow is how many of the contenders take part in a case that isn't Wide.
+const narrow = 2
+
+// side is a contender in a case.
+type side struct {
+	label     string
+	contender Contender
+	scene     Scene
+}
+
+// sides of a case; a contender that can't take part is left out.
+func (o *Options) sides(c Case) (list []side, err error) {
+	if c.Sides == nil {
+		contenders := o.Contenders
+		if !c.Wide && len(contenders) > narrow {
+			contenders = contenders[:narrow]
+		}
+		for _, x := range contenders {
+			list = append(list, side{x.Name, x, c.Scene})
+		}
+		return list, nil
+	}
+	for _, s := range c.Sides {
+		x, err := ParseContender(s.Contender)
+		if err != nil {
+			return nil, err
+		}
+		if s.Contender == "kernel" && !o.has("kernel") {
+			continue
+		}
+		list = append(list, side{s.Label, x, s.Scene})
+	}
+	return list, nil
+}
+
+func (o *Options) has(kind string) bool {
+	for _, x := range o.Contenders {
+		if x.kind == kind {
+			return true
+		}
+	}
+	return false
+}
+
+// runner is a run under way.
+type runner struct {
+	*Options
+	ctx  context.Context
+	site *site
+	beds map[bedKey]*bed
+	last map[bedKey]int // the last case that needs it
+	done int
+	all  int
+}
+
+type bedKey struct {
+	contender string
+	scene     Scene
 }
 
 // Run plays the cases. Within a case the contenders take turns, A B A B.
 // Everything that it makes (namespaces, devices, processes) is gone when it
 // returns. It needs root. Results before an error are returned with it.
-func Run(o Options, cases []Case) (results []Result, err error) {
-	if len(o.Contenders) == 0 {
-		o.Contenders = []Contender{Kernel(), Emulator("")}
+func Run(ctx context.Context, o Options, cases []Case) (results []Result, err error) {
+	r := &runner{Options: &o, ctx: ctx, beds: map[bedKey]*bed{}, last: map[bedKey]int{}}
+	defer func() { err = errors.Join(err, r.close()) }()
+	plan := make([][]side, len(cases))
+	for i, c := range cases {
+		if err := o.suits(c); err != nil {
+			return nil, err
+		}
+		if plan[i], err = o.sides(c); err != nil {
+			return nil, err
+		}
+		r.all += len(plan[i]) * o.Repetitions
+		for _, s := range plan[i] {
+			r.last[bedKey{s.contender.Spec, s.scene}] = i
+		}
 	}
-	var beds []*bed
-	defer func() {
-		for _, b := range beds {
-			err = errors.Join(err, b.Close())
+	if o.Parent != "" {
+		if r.site, err = newSite(o.Parent, o.Wire); err != nil {
+			return nil, err
 		}
-	}()
-	for _, c := range o.Contenders {
-		driver, err := c.Driver()
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", c.Name, err)
-		}
-		b, err := newBed(driver)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", c.Name, err)
-		}
-		beds = append(beds, b)
 	}
-	for _, c := range cases {
-		r, err := o.play(c, beds)
+	for i, c := range cases {
+		result, err := r.play(c, plan[i])
 		if err != nil {
 			return results, err
 		}
-		results = append(results, r)
+		results = append(results, result)
+		for key, b := range r.beds {
+			if r.last[key] == i {
+				delete(r.beds, key)
+				if err := b.Close(); err != nil {
+					return results, err
+				}
+			}
+		}
 	}
 	return results, nil
 }
 
-func (o *Options) play(c Case, beds []*bed) (Result, error) {
-	r := Result{Case: c}
-	for i := range beds {
-		r.Series = append(r.Series, Series{Contender: o.Contenders[i].Name})
+func (r *runner) close() (err error) {
+	for _, b := range r.beds {
+		err = errors.Join(err, b.Close())
 	}
-	for range o.Repetitions {
-		for i, b := range beds {
-			busy, err := awaitCalm(o.Calm)
-			if err != nil {
-				return r, err
-			}
-			s, err := o.once(c, b)
-			if err != nil {
-				return r, fmt.Errorf("%s, %s: %w", c.Title, o.Contenders[i].Name, err)
-			}
-			if busy > calm {
-				s.Notes["CPUs busy beforehand, %"] = 100 * busy
-			}
-			r.Series[i].Samples = append(r.Series[i].Samples, s)
-			if o.Progress != nil {
-				fmt.Fprintf(o.Progress, "%s, %s: %.2f %s\n", c.Title, o.Contenders[i].Name, s.Value, c.Unit)
-			}
-		}
+	if r.site != nil {
+		err = errors.Join(err, r.site.close())
 	}
-	return r, nil
+	return err
 }
 
-// once is one repetition of a case on a bed. What the receiver got must have
-// gone through the driver, as the driver's own counters say.
-func (o *Options) once(c Case, b *bed) (s Sample, err error) {
-	from, to := b.wire, b.vmacs[1]
-	switch c.Way {
-	case Out:
-		from, to = b.vmacs[0], b.wire
-	case Sibling:
-		from = b.vmacs[0]
+// suits says why a case can't be played on a parent of the caller's.
+func (o *Options) suits(c Case) error {
+	if o.Parent == "" {
+		return nil
 	}
-	if c.Parent > 0 {
-		if err := b.shape(c.Parent); err != nil {
-			return s, err
-		}
-		defer func() { err = errors.Join(err, b.shape(0)) }()
+	why := ""
+	switch {
+	case c.Sides != nil || c.Way == Host || c.Shaped > 0 || c.Scene.Software:
+		why = "needs a parent of its own"
+	case c.Way != Sibling && o.Wire == "":
+		why = "needs the other end of the parent's cable: --wire"
 	}
-	dropped, err := quiet(b.driver)
-	if err != nil {
-		return s, err
+	if why == "" {
+		return nil
 	}
-	sent, err := b.counters(from)
-	if err != nil {
-		return s, err
-	}
-	got, err := b.counters(to)
-	if err != nil {
-		return s, err
-	}
-	var carried lab.Counters // at least, on the way from and on the way to
-	if c.Kind == TCP {
-		s, carried.RxBytes, err = o.tcp(from, to)
-	} else {
-		s, carried.RxPackets, err = o.frames(b, from, to)
-	}
-	if err != nil {
-		return s, err
-	}
-	after, err := quiet(b.driver)
-	if err != nil {
-		return s, err
-	}
-	s.Drops = since(dropped, after)
-	if b.isVmac(from) {
-		now, err := b.counters(from)
-		if err != nil {
-			return s, err
-		}
-		if d := now.Sub(sent); d.TxBytes < carried.RxBytes || d.TxPackets < carried.RxPackets {
-			return s, fmt.Errorf("%s sent %d bytes in %d frames, but %d bytes or %d frames arrived", from.Name, d.TxBytes, d.TxPackets, carried.RxBytes, carried.RxPackets)
+	return fmt.Errorf("case %s %s", c.Key, why)
+}
+
+// Suitable leaves out the cases that can't be played on the caller's parent.
+func (o *Options) Suitable(cases []Case) (list []Case) {
+	for _, c := range cases {
+		if o.suits(c) == nil {
+			list = append(list, c)
 		}
 	}
-	if b.isVmac(to) {
-		now, err := b.counters(to)
-		if err != nil {
-			return s, err
-		}
-		if d := now.Sub(got); d.RxBytes < carried.RxBytes || d.RxPackets < carried.RxPackets {
-			return s, fmt.Errorf("%s received %d bytes in %d frames, but %d bytes or %d frames arrived", to.Name, d.RxBytes, d.RxPackets, carried.RxBytes, carried.RxPackets)
+	return list
+}
+
+func (r *runner) play(c Case, sides []side) (Result, error) {
+	result := Result{Case: c}
+	for _, s := range sides {
+		result.Series = append(result.Series, Series{Contender: s.label})
+	}
+	for range r.Repetitions {
+		for i, s := range sides {
+			if err := r.ctx.Err(); err != nil {
+				return result, err
+			}
+			if r.Step != nil {
+				r.Step(c.Title+", "+s.label, float64(r.done)/float64(r.all))
+			}
+			r.done++
+			sample, path, err := r.turn(c, s)
+			if err != nil {
+				return result, fmt.Errorf("%s, %s: %w", c.Title, s.label, err)
+			}
+			result.Series[i].Path = cmp.Or(path, result.Series[i].Path)
+			result.Series[i].Samples = append(result.Series[i].Samples, sample)
 		}
 	}
-	return s, nil
+	return result, nil
+}
+
+// turn is one repetition on the side's bed, which is kept for the next unless
+// others need the same parent.
+func (r *runner) turn(c Case, s side) (sample Sample, path string, err error) {
+	key := bedKey{s.contender.Spec, s.scene}
+	b := r.beds[key]
+	if b == nil {
+		var driver lab.Driver
+		if driver, err = s.contender.driver(); err != nil {
+			return sample, "", err
+		}
+		if b, err = newBed(driver, s.scene, r.site); err != nil {
+			return sample, "", err
+		}
+		if r.site == nil {
+			r.beds[key] = b
+		} else {
+			defer func() { err = errors.Join(err, b.Close()) }()
+		}
+	}
+	busy, err := awaitCalm(r.Calm)
+	if err != nil {
+		return sample, "", err
+	}
+	if sample, err = r.once(c, b); err != nil {
+		return sample, "", err
+	}
+	if busy > calm {
+		sample.Metrics["CPUs busy beforehand %"] = 100 * busy
+	}
+	path, err = b.path()
+	return sample, path, err
+}
+
+// driver starts the contender. The driver's vmacs end with it.
+func (c Contender) driver() (lab.Driver, error) {
+	if err := c.Missing(); err != nil {
+		return nil, err
+	}
+	switch c.kind {
+	case "umacvlan":
+		return &emulator{exe: c.exe, options: c.options}, nil
+	case "naive":
+		return &naive{}, nil
+	case "ovs":
+		return newOVS()
+	case "vde":
+		return newVDE()
+	}
+	return lab.Kernel(), nil
 }

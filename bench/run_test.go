@@ -3,35 +3,196 @@
 package bench
 
 import (
+	"context"
+	"errors"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/vishvananda/netlink"
+
 	"github.com/umacvlan/umacvlan/internal/lab"
 )
+
+func TestMain(m *testing.M) {
+	RunChild()
+	os.Exit(m.Run())
+}
+
+// tiny is long enough to see that everything works.
+func tiny(t *testing.T, contenders ...string) Options {
+	o := Options{Repetitions: 1, Warmup: 20 * time.Millisecond, Last: 40 * time.Millisecond}
+	for _, spec := range contenders {
+		c, err := ParseContender(spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if why := c.Missing(); why != nil {
+			t.Log(why)
+			continue
+		}
+		o.Contenders = append(o.Contenders, c)
+	}
+	return o
+}
+
+func cases(t *testing.T, patterns ...string) []Case {
+	list, err := Select(true, patterns)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
+// run plays cases and looks for what is left.
+func run(t *testing.T, o Options, list []Case) []Result {
+	t.Helper()
+	before := lab.Measure()
+	results, err := Run(t.Context(), o, list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range results {
+		for _, s := range r.Series {
+			if len(s.Samples) != o.Repetitions {
+				t.Errorf("%s, %s: %d samples", r.Case.Key, s.Contender, len(s.Samples))
+			}
+			// On a busy machine no frame may arrive between two looks at a counter.
+			if v := s.Spread(); v.Min <= 0 && r.Case.Kind != Idle && r.Case.Kind != Frames {
+				t.Errorf("%s, %s: %s %s", r.Case.Key, s.Contender, v, r.Case.Unit)
+			}
+			if offered := s.Metrics()["offered k/s"]; r.Case.Kind == Frames && offered.Min <= 0 {
+				t.Errorf("%s, %s: nothing was offered", r.Case.Key, s.Contender)
+			}
+		}
+	}
+	if err := before.Leaked(); err != nil {
+		t.Error(err)
+	}
+	return results
+}
 
 // The baseline against itself: the ruler must measure about 1, and leave
 // nothing behind.
 func TestKernelAgainstItself(t *testing.T) {
 	lab.Need(t, lab.NeedNS, lab.NeedMacvlan)
-	before := lab.Measure()
-	o := Options{Contenders: []Contender{Kernel(), Kernel()}, Repetitions: 3, Warmup: 50 * time.Millisecond, Last: 100 * time.Millisecond}
-	results, err := Run(o, Cases())
+	for _, r := range run(t, tiny(t, "kernel", "kernel"), cases(t, "tcp-in", "tcp-in-200m")) {
+		if q := r.Ratio(1); q.Median < 0.02 || q.Median > 50 { // other programs run too
+			t.Errorf("%s: %.2f", r.Case.Title, q)
+		}
+		if limit := float64(r.Case.Shaped) / 1e9; limit > 0 {
+			// The bucket holds 128 KiB, which is a lot of 40 ms.
+			if rate := r.Series[0].Spread().Median; rate > 3*limit {
+				t.Errorf("%s: %.2f Gbit/s through a link of %.2f", r.Case.Title, rate, limit)
+			}
+		}
+	}
+}
+
+// A case of every kind over this project and the kernel; with UMACVLAN_FULL=1
+// all of them.
+func TestEveryKindOfCase(t *testing.T) {
+	lab.Need(t, lab.NeedNS, lab.NeedTUN, lab.NeedMacvlan)
+	list := cases(t, "tcp-in-8", "frames-in", "broadcast-64", "tcp-host", "request-flood", "idle-64",
+		"frames-sibling-64K", "tcp-in-churn", "tcp-out-passthru", "frames-in-source", "checked-out")
+	if os.Getenv("UMACVLAN_FULL") != "" {
+		list = Cases()
+	}
+	for _, r := range run(t, tiny(t, "kernel", "umacvlan"), list) {
+		ours := r.Series[len(r.Series)-1]
+		if !strings.HasPrefix(ours.Path, "ring") && !strings.HasPrefix(ours.Path, "mmsg") {
+			t.Errorf("%s: the path is %q", r.Case.Key, ours.Path)
+		}
+		m := ours.Metrics()
+		for _, g := range r.Case.Goals {
+			if _, ok := m[g.Metric]; g.Metric != "" && !ok {
+				t.Errorf("%s: there is no %s", r.Case.Key, g.Metric)
+			}
+		}
+		if r.Case.Kind == Checked {
+			for _, k := range []string{"reordered", "duplicated", "corrupt"} {
+				if m[k].Max != 0 {
+					t.Errorf("%s: %s %v", r.Case.Key, k, m[k])
+				}
+			}
+		}
+	}
+}
+
+// The other switches that are installed, and the options of this one.
+func TestEveryContender(t *testing.T) {
+	lab.Need(t, lab.NeedNS, lab.NeedTUN)
+	o := tiny(t, "umacvlan", "umacvlan:wire=mmsg", "umacvlan:offload=off", "umacvlan:without=vnet-hdr", "naive", "ovs", "vde")
+	for _, r := range run(t, o, cases(t, "tcp-in")) {
+		for _, s := range r.Series {
+			want, ok := map[string]string{
+				"umacvlan wire=mmsg": "mmsg → tap", "umacvlan offload=off": "ring → tap, without offloads",
+				"umacvlan without=vnet-hdr": "ring → tap, without offloads",
+			}[s.Contender]
+			if ok && !strings.HasPrefix(s.Path, want) {
+				t.Errorf("%s: the path is %q", s.Contender, s.Path)
+			}
+		}
+	}
+}
+
+// On a parent of the caller's; the other end of its cable comes back.
+func TestOwnParent(t *testing.T) {
+	lab.Need(t, lab.NeedNS, lab.NeedTUN, lab.NeedMacvlan)
+	ns, err := lab.NewNS()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := WriteTable(os.Stderr, results); err != nil {
+	defer ns.Close()
+	p, w := &lab.Device{Name: "bp0", MAC: lab.ParentMAC, NS: ns}, &lab.Device{Name: "bw0", MAC: lab.WireMAC, NS: ns}
+	if err := lab.Veth(p, w, 1500); err != nil {
 		t.Fatal(err)
 	}
-	for _, r := range results {
-		if q := r.Ratio(1); q.Median < 0.2 || q.Median > 5 { // other programs run too
-			t.Errorf("%s: %.2f", r.Case.Title, q)
+	o := tiny(t, "kernel", "umacvlan")
+	o.Parent, o.Wire = "bp0", "bw0"
+	list := cases(t, "tcp-in", "frames-out", "tcp-sibling")
+	err = ns.Do(func() error {
+		results, err := Run(t.Context(), o, list)
+		if err == nil && len(results) != 3 {
+			t.Errorf("%d results", len(results))
 		}
-		if limit := float64(r.Case.Parent) / 1e9; limit > 0 {
-			if rate := r.Series[0].Spread().Median; rate > 1.1*limit || rate < 0.5*limit {
-				t.Errorf("%s: %.2f Gbit/s through a parent of %.2f", r.Case.Title, rate, limit)
-			}
+		if _, e := netlink.LinkByName("bw0"); e != nil {
+			t.Errorf("the wire has not come back: %v", e)
 		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Wire = ""
+	if got := o.Suitable(Cases()); len(got) < 8 || got[0].Key != "tcp-sibling" {
+		t.Errorf("without the wire: %d cases", len(got))
+	}
+	if _, err := Run(t.Context(), o, cases(t, "tcp-in")); err == nil || !strings.Contains(err.Error(), "case tcp-in needs the other end of the parent's cable: --wire") {
+		t.Error(err)
+	}
+	if _, err := Run(t.Context(), Options{Parent: "nobody0"}, nil); err == nil {
+		t.Error("a parent that doesn't exist was taken")
+	}
+}
+
+func TestInterrupted(t *testing.T) {
+	lab.Need(t, lab.NeedNS, lab.NeedMacvlan)
+	before := lab.Measure()
+	ctx, stop := context.WithCancel(t.Context())
+	o := tiny(t, "kernel")
+	o.Repetitions = 1000
+	o.Step = func(what string, done float64) {
+		if what != "TCP wire→vmac, kernel macvlan" || done < 0 || done > 1 {
+			t.Errorf("%q, %v", what, done)
+		}
+		if done > 0 {
+			stop()
+		}
+	}
+	if _, err := Run(ctx, o, cases(t, "tcp-in")); !errors.Is(err, context.Canceled) {
+		t.Error(err)
 	}
 	if err := before.Leaked(); err != nil {
 		t.Error(err)

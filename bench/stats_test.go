@@ -1,7 +1,8 @@
 package bench
 
 import (
-	"strings"
+	"math"
+	"slices"
 	"testing"
 )
 
@@ -9,6 +10,14 @@ func series(name string, values ...float64) Series {
 	s := Series{Contender: name}
 	for _, v := range values {
 		s.Samples = append(s.Samples, Sample{Value: v})
+	}
+	return s
+}
+
+// with gives each sample a metric.
+func (s Series) with(metric string, values ...float64) Series {
+	for i, v := range values {
+		s.Samples[i].note(map[string]float64{metric: v})
 	}
 	return s
 }
@@ -28,23 +37,62 @@ func TestRatio(t *testing.T) {
 	if got := series("c", 4, 1, 2, 3).Spread(); got != (Spread{2.5, 1, 4}) {
 		t.Errorf("even number: %v", got)
 	}
+	if m := Median([]float64{9, 1, 5}); m != 5 {
+		t.Errorf("median %v", m)
+	}
 }
 
-func TestTable(t *testing.T) {
-	b := series("b", 8, 9)
-	b.Samples[0].Notes = map[string]float64{"retransmits": 3}
-	b.Samples[0].Drops = map[string]uint64{"tap_down": 2}
-	b.Samples[1].Drops = map[string]uint64{"tap_down": 5, "wire_busy": 0}
-	r := Result{Case: Case{Title: "TCP in", Unit: "Gbit/s", Floor: 0.5}, Series: []Series{series("a", 10, 20), b}}
-	var out strings.Builder
-	if err := WriteTable(&out, []Result{r}); err != nil {
-		t.Fatal(err)
+func TestCompareMetrics(t *testing.T) {
+	none := series("a", 1, 1, 1).with(Retransmits, 0, 0, 0)
+	few := series("b", 1, 1, 1).with(Retransmits, 0, 0, 3)
+	many := series("c", 1, 1, 1).with(Retransmits, 4, 5, 6)
+	if q := compare(few, none, Retransmits); q.Median != 1 || q.Max != math.Inf(1) {
+		t.Errorf("few against none: %v", q)
 	}
-	const want = `traffic  unit    a                 b                 ratio             floor
-TCP in   Gbit/s  15.0 (10.0–20.0)  8.50 (8.00–9.00)  0.57 (0.45–0.80)  0.50
-  TCP in, b: retransmits 3.00, dropped 7 tap_down
-`
-	if got := out.String(); got != want {
-		t.Errorf("got\n%s\nwant\n%s", got, want)
+	if q := compare(many, none, Retransmits); q.Median != math.Inf(1) {
+		t.Errorf("many against none: %v", q)
+	}
+	if q := compare(many, few, "x"); !math.IsNaN(q.Median) {
+		t.Errorf("what nobody has: %v", q)
+	}
+	m := many.Metrics()
+	if len(m) != 1 || m[Retransmits] != (Spread{5, 4, 6}) {
+		t.Errorf("metrics %v", m)
+	}
+}
+
+func TestJain(t *testing.T) {
+	for _, test := range []struct {
+		shares []float64
+		want   float64
+	}{
+		{[]float64{3, 3, 3, 3}, 1},
+		{[]float64{8, 0, 0, 0, 0, 0, 0, 0}, 0.125},
+		{[]float64{1, 2}, 0.9},
+		{[]float64{0, 0}, 1},
+	} {
+		if got := jain(test.shares); math.Abs(got-test.want) > 1e-12 {
+			t.Errorf("%v: %v, want %v", test.shares, got, test.want)
+		}
+	}
+}
+
+func TestLatencies(t *testing.T) {
+	var nanos []uint32
+	for i := range 1000 {
+		nanos = append(nanos, uint32(1000-i)*1000)
+	}
+	q := latencies(nanos)
+	if !slices.IsSortedFunc(q, func(a, b Quantile) int { return int(a.Micros - b.Micros) }) {
+		t.Errorf("not sorted: %v", q)
+	}
+	for share, want := range map[float64]float64{0.01: 10, 0.5: 500, 0.99: 990, 0.999: 999, 1: 1000} {
+		i := slices.IndexFunc(q, func(q Quantile) bool { return q.Share == share })
+		if i < 0 || q[i].Micros != want {
+			t.Errorf("share %v: %v, want %v", share, q, want)
+		}
+	}
+	if q := latencies([]uint32{7000}); q[0].Micros != 7 || q[len(q)-1].Micros != 7 {
+		t.Errorf("of one: %v", q)
 	}
 }

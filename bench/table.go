@@ -9,62 +9,89 @@ import (
 	"text/tabwriter"
 )
 
-// WriteTable prints results for people: medians, in brackets the smallest and
-// the largest repetition, and below each case what else was seen.
-func WriteTable(w io.Writer, results []Result) error {
-	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	if len(results) > 0 {
-		fmt.Fprint(tw, "traffic\tunit")
-		for i, s := range results[0].Series {
-			fmt.Fprintf(tw, "\t%s", s.Contender)
-			if i > 0 {
-				fmt.Fprint(tw, "\tratio")
-			}
-		}
-		fmt.Fprint(tw, "\tfloor\n")
+// WriteText prints the report for people: medians, in brackets the smallest and
+// the largest repetition, the ratio to the baseline, what else was seen, and
+// what became of the goals.
+func (r *Report) WriteText(w io.Writer, metrics bool) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\nMedians of %d repetitions of %d ms, taking turns; in brackets the smallest and the largest.\n", r.Machine, r.Repetitions, r.LastMS)
+	for _, line := range r.Absent {
+		fmt.Fprintln(&b, line)
 	}
-	for _, r := range results {
-		fmt.Fprintf(tw, "%s\t%s", r.Case.Title, r.Case.Unit)
-		for i, s := range r.Series {
-			fmt.Fprintf(tw, "\t%s", s.Spread())
+	tw := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	fmt.Fprint(tw, "\ntraffic\tcontender\t\tratio\n")
+	for _, result := range r.Results {
+		what := result.Case.Title
+		for i, s := range result.Series {
+			ratio := ""
 			if i > 0 {
-				fmt.Fprintf(tw, "\t%.2f", r.Ratio(i))
+				ratio = fmt.Sprintf("%.2f", result.Ratio(i))
 			}
+			fmt.Fprintf(tw, "%s\t%s\t%s %s\t%s\n", what, s.Contender, s.Spread(), result.Case.Unit, ratio)
+			what = ""
 		}
-		if r.Case.Floor > 0 {
-			fmt.Fprintf(tw, "\t%.2f", r.Case.Floor)
-		} else {
-			fmt.Fprint(tw, "\t-")
-		}
-		fmt.Fprintln(tw)
 	}
 	if err := tw.Flush(); err != nil {
 		return err
 	}
-	for _, r := range results {
-		for _, s := range r.Series {
-			if line := s.remarks(); line != "" {
-				if _, err := fmt.Fprintf(w, "  %s, %s: %s\n", r.Case.Title, s.Contender, line); err != nil {
-					return err
-				}
+	r.remarks(&b, metrics)
+	if len(r.Verdicts) > 0 {
+		fmt.Fprint(tw, "\ngoal, against kernel macvlan unless said\tmeasured\tmust\taim\t\n")
+		for _, v := range r.Verdicts {
+			must, aim := v.Goal.Bounds()
+			value, word := fmt.Sprintf("%.3g", v.Value), v.Word
+			if v.Word == Unmeasured {
+				value = "-"
 			}
+			if v.Reason != "" {
+				word += ": " + v.Reason
+			}
+			fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", v.Goal.Row, value, must, aim, word)
+		}
+		if err := tw.Flush(); err != nil {
+			return err
 		}
 	}
-	return nil
+	_, err := io.WriteString(w, b.String())
+	return err
 }
 
-// remarks is what a series has to say beside its rate.
-func (s Series) remarks() string {
-	var parts []string
-	notes := s.Notes()
-	for _, k := range slices.Sorted(maps.Keys(notes)) {
-		parts = append(parts, fmt.Sprintf("%s %s", k, notes[k]))
+// remarks prints below the table which way the traffic took, what was dropped
+// and, if asked for, every metric.
+func (r *Report) remarks(b *strings.Builder, metrics bool) {
+	first := true
+	for _, result := range r.Results {
+		for _, s := range result.Series {
+			var parts []string
+			if s.Path != "" && metrics {
+				parts = append(parts, s.Path)
+			}
+			m := s.Metrics()
+			for _, k := range slices.Sorted(maps.Keys(m)) {
+				if metrics || notable[k] && m[k].Max > 0 {
+					parts = append(parts, fmt.Sprintf("%s %s", k, m[k]))
+				}
+			}
+			drops := s.Drops()
+			for _, k := range slices.Sorted(maps.Keys(drops)) {
+				parts = append(parts, fmt.Sprintf("dropped %d %s", drops[k], k))
+			}
+			if len(parts) == 0 {
+				continue
+			}
+			if first {
+				fmt.Fprintln(b)
+				first = false
+			}
+			fmt.Fprintf(b, "  %s, %s: %s\n", result.Case.Title, s.Contender, strings.Join(parts, ", "))
+		}
 	}
-	drops := s.Drops()
-	for _, k := range slices.Sorted(maps.Keys(drops)) {
-		parts = append(parts, fmt.Sprintf("dropped %d %s", drops[k], k))
-	}
-	return strings.Join(parts, ", ")
+}
+
+// notable metrics are printed unasked when they aren't 0.
+var notable = map[string]bool{
+	Jain: true, Loss: true, P99: true, Retransmits: true, CPUPerGB: true,
+	"reordered": true, "duplicated": true, "corrupt": true, "lost": true, "CPUs busy beforehand %": true,
 }
 
 // Format prints "median (min–max)", with %.2f as asked or, with %s, as many
@@ -77,8 +104,10 @@ func (s Spread) Format(f fmt.State, verb rune) {
 			digits = 0
 		case s.Max >= 10:
 			digits = 1
-		default:
+		case s.Max >= 0.1 || s.Max == 0:
 			digits = 2
+		default:
+			digits = 4
 		}
 	}
 	if s.Min == s.Max {

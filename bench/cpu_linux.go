@@ -16,18 +16,21 @@ const calm = 0.15
 // needs one, so a busy machine bends ratios, not just rates.
 func awaitCalm(atMost time.Duration) (busy float64, err error) {
 	const look = 60 * time.Millisecond
+	if atMost == 0 {
+		return 0, nil
+	}
 	for end := time.Now().Add(atMost); ; {
-		u1, t1, err := cpuTime()
+		a, err := cpuTime()
 		if err != nil {
 			return 0, err
 		}
 		time.Sleep(look)
-		u2, t2, err := cpuTime()
+		b, err := cpuTime()
 		if err != nil {
 			return 0, err
 		}
-		if t2 > t1 {
-			busy = float64(u2-u1) / float64(t2-t1)
+		if b.total > a.total {
+			busy = float64(b.used-a.used) / float64(b.total-a.total)
 		}
 		if busy <= calm || time.Now().After(end) {
 			return busy, nil
@@ -35,17 +38,23 @@ func awaitCalm(atMost time.Duration) (busy float64, err error) {
 	}
 }
 
-// cpuTime returns what all CPUs have spent working, and at all, in ticks.
-func cpuTime() (used, total uint64, err error) {
+// ticks are what all CPUs have spent working, and at all. USER_HZ is 100 on
+// every architecture that Go knows.
+type ticks struct{ used, total uint64 }
+
+// seconds of work since a.
+func (t ticks) seconds(a ticks) float64 { return float64(t.used-a.used) / 100 }
+
+func cpuTime() (ticks, error) {
 	b, err := os.ReadFile("/proc/stat")
 	if err != nil {
-		return 0, 0, err
+		return ticks{}, err
 	}
 	line, _, _ := strings.Cut(string(b), "\n")
 	var user, nice, system, idle, iowait, irq, softirq, steal uint64
 	if _, err := fmt.Sscanf(line, "cpu %d %d %d %d %d %d %d %d", &user, &nice, &system, &idle, &iowait, &irq, &softirq, &steal); err != nil {
-		return 0, 0, fmt.Errorf("/proc/stat: %w", err)
+		return ticks{}, fmt.Errorf("/proc/stat: %w", err)
 	}
-	used = user + nice + system + irq + softirq + steal
-	return used, used + idle + iowait, nil
+	used := user + nice + system + irq + softirq + steal
+	return ticks{used, used + idle + iowait}, nil
 }
