@@ -11,6 +11,7 @@ func (a *app) commands() []*cobra.Command {
 	return []*cobra.Command{
 		demoCommand(),
 		labCommand(),
+		benchCommand(),
 		a.runCommand(),
 		a.daemonCommand(),
 		a.linkCommand(),
