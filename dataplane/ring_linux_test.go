@@ -132,3 +132,40 @@ func TestRingGarbage(t *testing.T) {
 		}
 	}
 }
+
+// FuzzRing: whatever a ring's memory holds, the frames in it lie in their slots,
+// and every slot goes back.
+func FuzzRing(f *testing.F) {
+	k := newFakeKernel(128, 2048)
+	k.put(make([]byte, 60), statusVLAN|statusTPID, 1, 0x8100)
+	k.put(make([]byte, 3000), statusCsumNotReady, 0, 0)
+	f.Add(k.r.mem[:4096], true, uint8(2))
+	f.Fuzz(func(t *testing.T, mem []byte, offload bool, ready uint8) {
+		k := newFakeKernel(128, 2048)
+		copy(k.r.mem, mem)
+		for i := range uint32(ready) {
+			slot := k.r.slot(i)
+			setSlotStatus(slot, slotStatus(slot)&^statusCopy|statusUser) // there is no socket to read
+		}
+		for i := uint32(ready); i < 128; i++ {
+			setSlotStatus(k.r.slot(i), 0)
+		}
+		w := &ringWire{socket: &socket{offload: offload}, ring: k.r}
+		var b Batch
+		w.fill(&b)
+		if len(b.Frames) != int(min(ready, ringBatch)) {
+			t.Fatalf("%d frames of %d slots", len(b.Frames), ready)
+		}
+		for i, f := range b.Frames {
+			if len(f.Raw) < vnet.HdrLen || len(f.Raw) > 2048 {
+				t.Errorf("slot %d: %d bytes", i, len(f.Raw))
+			}
+		}
+		w.ring.giveBack()
+		for i := range b.Frames {
+			if slotStatus(w.ring.slot(uint32(i))) != 0 {
+				t.Errorf("slot %d was not given back", i)
+			}
+		}
+	})
+}
