@@ -16,7 +16,9 @@ type app struct {
 	stdout, stderr io.Writer
 	terminal       bool // stdout is one
 	getenv         func(string) string
-	opts           options
+	// become replaces this process by another program; nil: run it as a child.
+	become func(file string, args []string) error
+	opts   options
 }
 
 // run executes a command line and returns the exit code.

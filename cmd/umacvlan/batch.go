@@ -14,6 +14,16 @@ import (
 // does. It stops at the first that fails, or goes on with -force. Unlike ip it
 // names the line of a malformed command too, and -force goes on after one.
 func (a *app) batch(ctx context.Context, name string) error {
+	s, err := a.newSession()
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	return a.batchOf(ctx, name, s.batchCommand)
+}
+
+// batchOf does so with what a command line is to be given to.
+func (a *app) batchOf(ctx context.Context, name string, run func(context.Context, []string) error) error {
 	in := a.stdin
 	if name != "-" {
 		f, err := os.Open(name)
@@ -23,11 +33,6 @@ func (a *app) batch(ctx context.Context, name string) error {
 		defer f.Close()
 		in = f
 	}
-	s, err := a.newSession()
-	if err != nil {
-		return err
-	}
-	defer s.close()
 	lines := batchReader{r: bufio.NewReader(in)}
 	code := 0
 	for {
@@ -42,7 +47,7 @@ func (a *app) batch(ctx context.Context, name string) error {
 		case len(args) == 0:
 			continue
 		}
-		err = s.batchCommand(ctx, args)
+		err = run(ctx, args)
 		if err == nil {
 			continue
 		}

@@ -62,7 +62,11 @@ func (ns ipNamespace) ip(args ...string) (stdout, stderr string, code int) {
 
 // run runs any command in the namespace.
 func (ns ipNamespace) run(name string, args ...string) (stdout, stderr string, code int) {
-	cmd := exec.Command("ip", append([]string{"netns", "exec", string(ns), name}, args...)...)
+	return run("ip", append([]string{"netns", "exec", string(ns), name}, args...)...)
+}
+
+func run(name string, args ...string) (stdout, stderr string, code int) {
+	cmd := exec.Command(name, args...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err := cmd.Run()

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 	"maps"
 	"slices"
@@ -18,6 +19,77 @@ type member struct {
 }
 
 func (o *object) add(key string, value any) { *o = append(*o, member{key, value}) }
+
+// get returns a member's value, nil if there is none.
+func (o object) get(key string) any {
+	for _, m := range o {
+		if m.key == key {
+			return m.value
+		}
+	}
+	return nil
+}
+
+// without returns o without some of its members.
+func (o object) without(keys ...string) (rest object) {
+	for _, m := range o {
+		if !slices.Contains(keys, m.key) {
+			rest = append(rest, m)
+		}
+	}
+	return rest
+}
+
+// parseJSON reads a list and keeps the order of what is in it.
+func parseJSON(s string) ([]any, error) {
+	dec := json.NewDecoder(strings.NewReader(s))
+	dec.UseNumber()
+	v, err := parseValue(dec)
+	if err != nil {
+		return nil, err
+	}
+	list, ok := v.([]any)
+	if !ok {
+		return nil, errors.New("no list")
+	}
+	return list, nil
+}
+
+func parseValue(dec *json.Decoder) (any, error) {
+	token, err := dec.Token()
+	if err != nil {
+		return nil, err
+	}
+	switch token {
+	case json.Delim('['):
+		list := []any{}
+		for dec.More() {
+			v, err := parseValue(dec)
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, v)
+		}
+		_, err = dec.Token()
+		return list, err
+	case json.Delim('{'):
+		o := object{}
+		for dec.More() {
+			key, err := dec.Token()
+			if err != nil {
+				return nil, err
+			}
+			v, err := parseValue(dec)
+			if err != nil {
+				return nil, err
+			}
+			o.add(key.(string), v)
+		}
+		_, err = dec.Token()
+		return o, err
+	}
+	return token, nil
+}
 
 // writeJSON writes v (objects, lists and scalars) and a line end.
 func writeJSON(w io.Writer, v any, pretty bool) error {

@@ -84,25 +84,28 @@ func (s *session) link(ctx context.Context, args []string) error {
 		_, err := fmt.Fprintln(s.stdout, cmd.help)
 		return err
 	}
-	if refusal := otherKind(cmd.request); refusal != nil {
-		return refusal
-	}
-	if err := s.dial(); err != nil {
-		return err
-	}
-	cmd.request.NetnsPath = s.netns
-	answer, refusal, err := s.client.Link(ctx, *cmd.request)
-	if err != nil {
-		return err
-	}
-	if refusal != nil {
-		return refusal
-	}
+	answer, err := s.ask(ctx, cmd.request)
 	// A device that stays down does no harm yet, and scripts expect silence.
-	if cmd.request.Up != nil && *cmd.request.Up {
+	if err == nil && cmd.request.Up != nil && *cmd.request.Up {
 		s.warn(answer.Warnings)
 	}
-	return nil
+	return err
+}
+
+// ask has the daemon do what a command line asks for.
+func (s *session) ask(ctx context.Context, r *control.LinkRequest) (answer control.LinkAnswer, err error) {
+	if refusal := otherKind(r); refusal != nil {
+		return answer, refusal
+	}
+	if err := s.dial(); err != nil {
+		return answer, err
+	}
+	r.NetnsPath = s.netns
+	answer, refusal, err := s.client.Link(ctx, *r)
+	if err == nil && refusal != nil {
+		err = refusal
+	}
+	return answer, err
 }
 
 func (a *app) warn(warnings []string) {
@@ -113,11 +116,13 @@ func (a *app) warn(warnings []string) {
 
 // otherKind refuses devices that are no macvlan, with the errno of a kernel
 // that lacks their driver (add) or that is asked to change a device of one kind
-// as if it were of another.
+// as if it were of another; the kind alone rtnl_changelink doesn't look at.
 func otherKind(r *control.LinkRequest) *control.Refusal {
 	refusal := &control.Refusal{Errno: int(syscall.EOPNOTSUPP)}
 	switch {
 	case r.Kind == "" || r.Kind == "macvlan" || r.Op == "delete": // rtnl_dellink looks at no kind
+		return nil
+	case r.Op == "set" && r.Data == nil:
 		return nil
 	case r.Kind == "macvtap":
 		refusal.Hint = "macvtap is not emulated; every umacvlan device is a TAP, so make one of type macvlan and move frames through that"

@@ -155,7 +155,10 @@ func (m *modify) readKind() error {
 	if m.more() && matches(m.word(), "help") {
 		return malformed("%s", linkUsage)
 	}
-	// The options of other kinds are not ours to read; the request as a whole
-	// is refused before they would matter.
+	// The options of other kinds are not ours to read: that there are some is
+	// what the request is refused for.
+	if m.more() {
+		m.req.Data = &control.MacvlanData{}
+	}
 	return nil
 }

@@ -50,9 +50,13 @@ func nameAndLink(l *control.Link) string {
 	return l.IfName
 }
 
-func (t *textPrinter) brief(l *control.Link) {
+func (t *textPrinter) briefHead(l *control.Link) {
 	t.WriteString(t.palette.name(fmt.Sprintf("%-16s ", nameAndLink(l))))
 	t.WriteString(t.palette.state(l.OperState, fmt.Sprintf("%-14s ", l.OperState)))
+}
+
+func (t *textPrinter) brief(l *control.Link) {
+	t.briefHead(l)
 	t.WriteString(t.palette.mac(l.Address + " "))
 	t.f("<%s> \n", strings.Join(l.Flags, ","))
 }
@@ -65,14 +69,7 @@ func (t *textPrinter) link(l *control.Link) {
 		t.f("qlen %d", l.TxQLen)
 	}
 	t.f("%s    link/%s %s brd %s", t.nl, l.LinkType, t.palette.mac(l.Address), t.palette.mac(l.Broadcast))
-	switch {
-	case l.LinkNetns != "":
-		t.f(" link-netns %s", l.LinkNetns)
-	case l.LinkNetnsID != nil && *l.LinkNetnsID >= 0:
-		t.f(" link-netnsid %d", *l.LinkNetnsID)
-	case l.LinkNetnsID != nil:
-		t.f(" link-netnsid unknown")
-	}
+	t.WriteString(linkNetns(l))
 	if t.o.details > 0 {
 		t.details(l)
 	}
@@ -88,28 +85,47 @@ func (t *textPrinter) link(l *control.Link) {
 
 func (t *textPrinter) details(l *control.Link) {
 	t.f(" promiscuity %d allmulti %d minmtu %d maxmtu %d ", l.Promiscuity, l.Allmulti, l.MinMTU, l.MaxMTU)
-	t.f("%s    %s ", t.nl, l.LinkInfo.Kind)
-	d := &l.LinkInfo.Data
-	t.f("mode %s ", d.Mode)
-	if d.NoPromisc {
-		t.WriteString("nopromisc ")
-	}
-	if d.NoDst {
-		t.WriteString("nodst ")
-	}
-	t.f("bcqueuelen %d usedbcqueuelen %d ", d.BCQueueLen, d.UsedBCQueueLen)
-	if d.BCLim != nil {
-		t.f("bclim %d ", *d.BCLim)
-	}
-	if d.MacaddrCount != nil {
-		t.f("remotes (%d) ", *d.MacaddrCount)
-		for _, mac := range d.MacaddrData {
-			t.f("%s ", mac)
-		}
-	}
+	t.f("%s    %s", t.nl, kindText(l))
 	t.f("addrgenmode %s numtxqueues %d numrxqueues %d gso_max_size %d gso_max_segs %d ",
 		l.AddrGenMode, l.NumTxQueues, l.NumRxQueues, l.GSOMaxSize, l.GSOMaxSegs)
 	t.extra(&l.Umacvlan)
+}
+
+// kindText is the kind and macvlan_print_opt, with a blank at the end.
+func kindText(l *control.Link) string {
+	var b strings.Builder
+	d := &l.LinkInfo.Data
+	fmt.Fprintf(&b, "%s mode %s ", l.LinkInfo.Kind, d.Mode)
+	if d.NoPromisc {
+		b.WriteString("nopromisc ")
+	}
+	if d.NoDst {
+		b.WriteString("nodst ")
+	}
+	fmt.Fprintf(&b, "bcqueuelen %d usedbcqueuelen %d ", d.BCQueueLen, d.UsedBCQueueLen)
+	if d.BCLim != nil {
+		fmt.Fprintf(&b, "bclim %d ", *d.BCLim)
+	}
+	if d.MacaddrCount != nil {
+		fmt.Fprintf(&b, "remotes (%d) ", *d.MacaddrCount)
+		for _, mac := range d.MacaddrData {
+			fmt.Fprintf(&b, "%s ", mac)
+		}
+	}
+	return b.String()
+}
+
+// linkNetns is how ip says where a parent is that lives elsewhere.
+func linkNetns(l *control.Link) string {
+	switch {
+	case l.LinkNetns != "":
+		return " link-netns " + l.LinkNetns
+	case l.LinkNetnsID != nil && *l.LinkNetnsID >= 0:
+		return fmt.Sprintf(" link-netnsid %d", *l.LinkNetnsID)
+	case l.LinkNetnsID != nil:
+		return " link-netnsid unknown"
+	}
+	return ""
 }
 
 // extra is what macvlan doesn't have, on a line of its own.

@@ -2,7 +2,12 @@
 // is to be used like "ip link add", and "umacvlan daemon" is what does the work.
 package main
 
-import "os"
+import (
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
 
 func main() {
 	a := &app{
@@ -11,6 +16,11 @@ func main() {
 		stderr:   os.Stderr,
 		terminal: isTerminal(os.Stdout),
 		getenv:   os.Getenv,
+		become:   func(file string, args []string) error { return unix.Exec(file, args, os.Environ()) },
 	}
-	os.Exit(a.run(os.Args[1:]))
+	args := os.Args[1:]
+	if filepath.Base(os.Args[0]) == "ip" { // a link in front of the other ip
+		args = append([]string{"ip"}, args...)
+	}
+	os.Exit(a.run(args))
 }

@@ -16,6 +16,7 @@ func (a *app) commands() []*cobra.Command {
 		a.daemonCommand(),
 		a.linkCommand(),
 		a.fdbCommand(),
+		a.ipCommand(),
 		a.explainCommand(),
 		a.ledgerCommand(),
 		a.statusCommand(),
@@ -48,6 +49,10 @@ func (a *app) dispatch(args []string) error {
 	case len(args) > 0 && matches(args[0], "link"):
 		args = append([]string{"link"}, args[1:]...)
 	case len(args) > 0 && args[0] == "fdb" && opts.forFdb():
+	case len(args) > 0 && args[0] == "ip":
+		if opts != (options{socket: opts.socket, force: opts.force, linkOnly: opts.linkOnly}) {
+			return usageError(`umacvlan: options of ip stand behind it: umacvlan ip %s ...`, opts.linkOnly)
+		}
 	case len(args) > 0 && opts.linkOnly != "":
 		return usageError(`umacvlan: option %s goes with "link", not with %q`, opts.linkOnly, args[0])
 	case len(args) > 0 && opts.json:

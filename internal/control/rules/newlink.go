@@ -150,7 +150,7 @@ func checkParent(d *Parent) Answer {
 }
 
 func checkMTU(mtu uint32, most int) Answer {
-	if mtu < MinMTU {
+	if int32(mtu) < MinMTU { // dev_validate_mtu has an int
 		a := refuse(syscall.EINVAL, "the smallest mtu is %d", MinMTU)
 		a.Text = "mtu less than device minimum"
 		return a
