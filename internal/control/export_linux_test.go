@@ -1,6 +1,10 @@
 package control
 
-import "time"
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+)
 
 // Deafen makes the engine miss what happens from now on, as if its netlink
 // socket had overflowed without a word.
@@ -25,4 +29,27 @@ func SetRequestTime(d time.Duration) (restore func()) {
 	was := requestTime
 	requestTime = d
 	return func() { requestTime = was }
+}
+
+// Narrow leaves room for next to nothing in the engine's netlink socket.
+func (e *Engine) Narrow() error {
+	rc, err := e.hub.file.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var e1 error
+	err = rc.Control(func(fd uintptr) { e1 = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, 1) })
+	if err == nil {
+		err = e1
+	}
+	return err
+}
+
+// Overflows is how often the socket has overflowed.
+func (e *Engine) Overflows() int64 { return e.hub.overflows.Load() }
+
+// Stall keeps the engine from reading its netlink socket until resume is called.
+func (e *Engine) Stall() (resume func()) {
+	e.dirtyMu.Lock()
+	return e.dirtyMu.Unlock
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/vishvananda/netlink/nl"
@@ -34,6 +35,8 @@ type hub struct {
 	event func(place, *netdev) // a device changed; the netdev of an RTM_DELLINK, else nil
 	lost  func()               // messages were lost
 	gone  func(netns uint64)   // a namespace ended
+
+	overflows atomic.Int64 // of the socket
 
 	mu    sync.Mutex
 	inode map[int32]uint64 // by id
@@ -204,6 +207,7 @@ func (h *hub) run() error {
 		case err != nil:
 			return err // closed
 		case errors.Is(rerr, unix.ENOBUFS):
+			h.overflows.Add(1)
 			h.lost()
 			continue
 		case errors.Is(rerr, unix.EINTR):

@@ -245,6 +245,38 @@ func TestResync(t *testing.T) {
 	b.soon("the other one is gone", func() bool { return b.em.Engine.Status().Vmacs == 1 })
 }
 
+// The netlink socket overflows (ENOBUFS), and what was lost is found.
+func TestOverflow(t *testing.T) {
+	b := newBed(t)
+	members := map[int]*lab.Device{}
+	for i := range 4 {
+		members[i] = b.vmac(lab.Vmac{Name: fmt.Sprintf("vmac%d", i), MAC: hw(fmt.Sprintf("02:00:00:00:01:%02x", i)), NS: b.ns()})
+	}
+	b.must(b.em.Engine.Narrow())
+	for round := range int64(3) {
+		resume := b.em.Engine.Stall()
+		for i, d := range members {
+			b.must(d.Down())
+			b.must(d.SetMTU(1400))
+			b.must(d.SetMAC(numbered(i)))
+			b.must(d.Up())
+		}
+		if round == 2 {
+			b.must(members[3].Delete())
+			delete(members, 3)
+			b.must(b.Parent.SetMTU(900))
+		}
+		resume()
+		b.steady(members)
+		if n := b.em.Engine.Overflows(); n <= round {
+			t.Errorf("the socket has overflowed %d times", n)
+		}
+	}
+	for _, d := range members {
+		b.soon("the mtu is clamped", func() bool { return attrs(d.NS, d.Name).MTU == 900 })
+	}
+}
+
 // What others did a moment ago counts, though nobody has told us yet.
 func TestJustBefore(t *testing.T) {
 	b := newBed(t)
