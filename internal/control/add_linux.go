@@ -49,8 +49,8 @@ func (q *request) add() *Refusal {
 		if err != nil {
 			return refusalOf(err, "")
 		}
-		defer c.close()
-		there = c
+		q.more, there = c, c
+		e.conns[target.inode] = c
 	}
 	in.Taken = func(name string) bool {
 		dev, err := there.byName(name)
@@ -245,7 +245,7 @@ func (q *request) create(state rules.State, id rules.VmacID, lower *netdev, targ
 		return nil, fail(err)
 	}
 	if q.TxQLen != nil && *q.TxQLen == 0 {
-		if err := d.set(0, 0, nl.NewRtAttr(unix.IFLA_TXQLEN, nl.Uint32Attr(0))); err != nil {
+		if err := e.setLink(d, 0, 0, nl.NewRtAttr(unix.IFLA_TXQLEN, nl.Uint32Attr(0))); err != nil {
 			return nil, fail(err)
 		}
 	}

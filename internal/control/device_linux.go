@@ -143,9 +143,26 @@ func (e *Engine) sweep(ns Namespace) {
 // visit calls fn with a conn in the namespace where the device is now, and with
 // the device. An error that is gone() means that it exists no more.
 func (d *device) visit(fn func(ns Namespace, c *conn, dev *netdev) error) error {
+	return d.visitBy(func(ns Namespace) (*conn, bool, error) { c, err := ns.dial(); return c, true, err }, fn)
+}
+
+// visit is d.visit for a caller that holds the lock: a conn that the present
+// request has anyway will do.
+func (e *Engine) visit(d *device, fn func(ns Namespace, c *conn, dev *netdev) error) error {
+	return d.visitBy(func(ns Namespace) (*conn, bool, error) {
+		if c := e.conns[ns.inode]; c != nil {
+			return c, false, nil
+		}
+		c, err := ns.dial()
+		return c, true, err
+	}, fn)
+}
+
+// visitBy visits with a conn that dial returns, and closes it if it is to be.
+func (d *device) visitBy(dial func(Namespace) (c *conn, once bool, err error), fn func(Namespace, *conn, *netdev) error) error {
 	var err error
 	for range 10 { // it may be renamed or moved meanwhile
-		err = d.visitOnce(fn)
+		err = d.visitOnce(dial, fn)
 		if !errors.Is(err, errMissed) {
 			return err
 		}
@@ -156,7 +173,7 @@ func (d *device) visit(fn func(ns Namespace, c *conn, dev *netdev) error) error 
 // errMissed says that the device was not where it had just been.
 var errMissed = errors.New("device moved meanwhile")
 
-func (d *device) visitOnce(fn func(Namespace, *conn, *netdev) error) error {
+func (d *device) visitOnce(dial func(Namespace) (*conn, bool, error), fn func(Namespace, *conn, *netdev) error) error {
 	fd, err := d.tap.Netns()
 	if err != nil {
 		return err
@@ -170,11 +187,13 @@ func (d *device) visitOnce(fn func(Namespace, *conn, *netdev) error) error {
 	if err != nil {
 		return err
 	}
-	c, err := ns.dial()
+	c, once, err := dial(ns)
 	if err != nil {
 		return err
 	}
-	defer c.close()
+	if once {
+		defer c.close()
+	}
 	dev, err := c.byName(name)
 	if errors.Is(err, unix.ENODEV) {
 		return errMissed
@@ -185,9 +204,9 @@ func (d *device) visitOnce(fn func(Namespace, *conn, *netdev) error) error {
 	return fn(ns, c, dev)
 }
 
-// set changes flags and attributes of the device.
-func (d *device) set(flags, change uint32, attrs ...*nl.RtAttr) error {
-	return d.visit(func(_ Namespace, c *conn, dev *netdev) error { return c.set(dev.index, flags, change, attrs...) })
+// setLink sets flags and attributes of the device. The caller holds the lock.
+func (e *Engine) setLink(d *device, flags, change uint32, attrs ...*nl.RtAttr) error {
+	return e.visit(d, func(_ Namespace, c *conn, dev *netdev) error { return c.set(dev.index, flags, change, attrs...) })
 }
 
 // detach takes a vmac whose removal the rules have decided out of the maps. The

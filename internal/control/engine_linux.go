@@ -71,6 +71,7 @@ type Engine struct {
 	devices    map[rules.VmacID]*device
 	parents    map[place]rules.ParentID
 	vmacs      map[place]rules.VmacID
+	conns      map[uint64]*conn  // by namespace, those of the present request
 	leaving    []*device         // decided by the rules, not yet deleted
 	dying      map[place]*device // being deleted
 	lastParent rules.ParentID

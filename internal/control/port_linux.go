@@ -52,12 +52,12 @@ type port struct {
 
 // A decision is made anew at most every swapEvery, and with thousands of vmacs so
 // that it takes no more than about a quarter of one core: a vmac's part of it is
-// somewhat more than 1 µs. Changes between are taken together, so that n vmacs
+// 1 to 2 µs. Changes between are taken together, so that n vmacs
 // are added in O(n log n). The time that it took last is no measure: much of it may
 // have been spent on waiting for others' rtnetlink.
 const (
 	swapEvery    = time.Millisecond
-	pausePerVmac = 4 * time.Microsecond
+	pausePerVmac = 8 * time.Microsecond
 )
 
 // patientUpTo is how many vmacs a port may have for a request to be answered only

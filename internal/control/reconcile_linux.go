@@ -227,7 +227,7 @@ func (e *Engine) vmacLost(d *device, patient bool) {
 // see asks the kernel, and makes d.at what it is.
 func (e *Engine) see(d *device) (rules.VmacSeen, error) {
 	var seen rules.VmacSeen
-	err := d.visit(func(ns Namespace, c *conn, dev *netdev) error {
+	err := e.visit(d, func(ns Namespace, c *conn, dev *netdev) error {
 		at := place{ns.inode, dev.index}
 		if at != d.at {
 			// From now on its changes are heard; so look once more.

@@ -58,8 +58,9 @@ func (e *Engine) link(ctx context.Context, r LinkRequest, ns Namespace) (_ LinkA
 		e.mu.Unlock()
 		return LinkAnswer{}, refusalOf(err, ""), nil
 	}
-	defer c.close()
 	q := &request{LinkRequest: r, e: e, ns: ns, conn: c}
+	e.conns = map[uint64]*conn{ns.inode: c}
+	defer q.close()
 	var refusal *Refusal
 	switch r.Op {
 	case "add", "replace":
@@ -75,6 +76,7 @@ func (e *Engine) link(ctx context.Context, r LinkRequest, ns Namespace) (_ LinkA
 	if refusal == nil && q.made != nil {
 		answer, refusal = q.answer()
 	}
+	e.conns = nil // another's may be there, which does without from now on
 	e.mu.Unlock()
 	for _, wait := range q.wait {
 		select {
@@ -101,11 +103,19 @@ type request struct {
 	e    *Engine
 	ns   Namespace
 	conn *conn // in ns
+	more *conn // in another
 	made *device
 	wait []<-chan struct{} // to be waited for without the lock
 	// blocker is closed when a device that has the name asked for has been
 	// deleted, if that is under way.
 	blocker <-chan struct{}
+}
+
+func (q *request) close() {
+	q.conn.close()
+	if q.more != nil {
+		q.more.close()
+	}
 }
 
 func deref(s *string) string {

@@ -64,7 +64,7 @@ func (q *request) set() *Refusal {
 		}
 	}
 	if newName != nil {
-		if err := d.set(0, 0, nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(*newName))); err != nil {
+		if err := e.setLink(d, 0, 0, nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(*newName))); err != nil {
 			return refusalOf(err, "")
 		}
 	}
@@ -86,7 +86,7 @@ func (q *request) set() *Refusal {
 		return refusalOf(err, "")
 	}
 	if q.TxQLen != nil {
-		if err := d.set(0, 0, nl.NewRtAttr(unix.IFLA_TXQLEN, nl.Uint32Attr(*q.TxQLen))); err != nil {
+		if err := e.setLink(d, 0, 0, nl.NewRtAttr(unix.IFLA_TXQLEN, nl.Uint32Attr(*q.TxQLen))); err != nil {
 			return refusalOf(err, "")
 		}
 	}
@@ -119,7 +119,7 @@ func (q *request) move(d *device, name *string) *Refusal {
 	if name != nil {
 		attrs = append(attrs, nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(*name)))
 	}
-	if err := d.set(0, 0, attrs...); err != nil {
+	if err := q.e.setLink(d, 0, 0, attrs...); err != nil {
 		return refusalOf(err, "")
 	}
 	q.e.lookVmac(d)
@@ -147,7 +147,7 @@ func (q *request) setFlags(d *device) error {
 	if change == 0 {
 		return nil
 	}
-	return d.set(flags, change)
+	return q.e.setLink(d, flags, change)
 }
 
 // setAlias renews the alias that names mode and parent, unless somebody has

@@ -52,7 +52,7 @@ func (e *Engine) Links(ns Namespace, names ...string) ([]Link, error) {
 
 // show describes one vmac, wherever it is. The caller holds the lock.
 func (e *Engine) show(d *device) (l Link, err error) {
-	err = d.visit(func(ns Namespace, c *conn, dev *netdev) error {
+	err = e.visit(d, func(ns Namespace, c *conn, dev *netdev) error {
 		w := e.newView(ns, c)
 		links := []Link{w.link(d, dev)}
 		w.warn(links)
