@@ -84,6 +84,9 @@ func New(l Limits) *Queues {
 // SetLimits changes the limits; who waits already waits as long as it was to.
 func (d *Queues) SetLimits(l Limits) { d.limits = l }
 
+// Limits returns the limits.
+func (d *Queues) Limits() Limits { return d.limits }
+
 // Stats returns the counters.
 func (d *Queues) Stats() Stats { return d.stats }
 

@@ -29,15 +29,15 @@ type piece struct {
 // Flows are few at a time, so that they become whole, and short, so that their
 // fragments meet well before the kernel gives up on them.
 const (
-	maxFlows  = 4
-	flowLasts = 150 // frames
+	maxFlows  = 3
+	flowLasts = 400 // frames
 )
 
 // fragment throws one of a flow: mostly the next, now and then one that comes
 // twice, overlaps, or contradicts.
 func (m *maker) fragment() *scenario.Send {
 	m.flows = slices.DeleteFunc(m.flows, func(f *flow) bool { return len(f.left) == 0 || m.sent-f.born > flowLasts })
-	if len(m.flows) == 0 || len(m.flows) < maxFlows && m.of(3) {
+	if len(m.flows) == 0 || len(m.flows) < maxFlows && m.of(6) {
 		m.flows = append(m.flows, m.flow())
 	}
 	f := one(m, m.flows)
@@ -106,7 +106,7 @@ func (m *maker) flow() *flow {
 		f.tags = []scenario.Tag{{TPID: 0x8100, TCI: uint16(one(m, []int{0, 10, 0x6000}))}}
 	}
 	at := 0
-	for range 1 + m.IntN(3) {
+	for range 1 + m.IntN(2) {
 		p := piece{at, 8 * (1 + m.IntN(20)), true}
 		f.left = append(f.left, p)
 		at += p.size
