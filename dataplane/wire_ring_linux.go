@@ -106,7 +106,9 @@ func (r *ringWire) mapRing() error {
 	}
 	mem, err := unix.Mmap(r.fd, 0, total, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
-		return fmt.Errorf("mmap ring: %w", err)
+		// Or there could be no smaller one (EBUSY).
+		none := unix.SetsockoptTpacketReq(r.fd, unix.SOL_PACKET, unix.PACKET_RX_RING, &unix.TpacketReq{})
+		return errors.Join(fmt.Errorf("mmap ring: %w", err), none)
 	}
 	r.ring = newSlotRing(mem, r.slots, r.size)
 	return nil
