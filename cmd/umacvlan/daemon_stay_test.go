@@ -340,3 +340,52 @@ func TestUnits(t *testing.T) {
 		t.Errorf("systemd-analyze security: %v\n%s", err, out)
 	}
 }
+
+// TestUnitCapabilities: with what the unit leaves it the daemon serves other
+// namespaces, and takes frames from the host's stack as it does with all.
+func TestUnitCapabilities(t *testing.T) {
+	ns := newIPNamespace(t)
+	if _, err := os.Stat(tunDevice); err != nil {
+		skipOrFail(t, err.Error())
+	}
+	setpriv, err := exec.LookPath("setpriv")
+	if err != nil {
+		skipOrFail(t, "setpriv is not installed (Debian: util-linux)")
+	}
+	unit, err := unitFiles.ReadFile("units/umacvlan.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(unit), "\nCapabilityBoundingSet=")
+	line, _, _ := strings.Cut(rest, "\n")
+	set := "-all"
+	for name := range strings.FieldsSeq(line) {
+		set += ",+" + strings.ToLower(strings.TrimPrefix(name, "CAP_"))
+	}
+	guest := string(ns) + "g"
+	mustRun(t, "ip", "netns", "add", guest)
+	t.Cleanup(func() { mustRun(t, "ip", "netns", "del", guest) })
+	steal := func(privileges ...string) string {
+		socket := filepath.Join(t.TempDir(), "s")
+		cmd := ns.command(t, "--socket", socket, "daemon")
+		cmd.Args = append(cmd.Args[:4:4], append(privileges, cmd.Args[4:]...)...)
+		var log lockedBuffer
+		cmd.Stderr = &log
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		defer func() { cmd.Process.Signal(syscall.SIGTERM); cmd.Wait() }()
+		within(t, func() bool { return strings.Contains(log.String(), "msg=ready") }, "ready")
+		ns.mustDo(t, "--socket", socket, "link", "add", "link", "vb", "name", "v0", "netns", guest, "up", "type", "macvlan")
+		out := ns.mustDo(t, "--socket", socket, "-j", "status")
+		var st control.Status
+		if err := json.Unmarshal([]byte(out), &st); err != nil || st.Vmacs != 1 {
+			t.Errorf("%v %s", err, out)
+		}
+		return fmt.Sprint(st.Steal)
+	}
+	all := steal()
+	if got := steal(setpriv, "--bounding-set="+set, "--inh-caps=-all"); got != all {
+		t.Errorf("with %s: %s, with all capabilities: %s", line, got, all)
+	}
+}

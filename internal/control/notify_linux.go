@@ -83,7 +83,8 @@ func (e *Engine) watchdog(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		now, stuck := e.pulse(before)
+		now := e.pulse()
+		stuck := now.stuck(before)
 		before = now
 		if stuck != "" {
 			e.log.Error("data thread is stuck; the service manager is not told that all is well", "thread", stuck)
@@ -96,20 +97,28 @@ func (e *Engine) watchdog(ctx context.Context) {
 // pulse is what the data threads of every port have done so far.
 type pulse map[*port][3]dataplane.Turn
 
-// pulse looks at every data thread, and names one that hasn't moved since before
-// though it has work. It takes the engine's lock: if that is never given back the
-// daemon is as good as dead.
-func (e *Engine) pulse(before pulse) (now pulse, stuck string) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	now = pulse{}
-	for _, p := range e.ports {
-		now[p] = p.sw.Turns()
-		for i, t := range now[p] {
-			if old, known := before[p]; known && !t.Parked && !old[i].Parked && t.Count == old[i].Count {
-				stuck = p.name + " " + [...]string{"receive", "transmit", "broadcast"}[i]
+// stuck names a data thread that hasn't moved since before though it has work,
+// if there is one.
+func (now pulse) stuck(before pulse) string {
+	for p, turns := range now {
+		old, known := before[p]
+		for i, t := range turns {
+			if known && !t.Parked && !old[i].Parked && t.Count == old[i].Count {
+				return p.name + " " + [...]string{"receive", "transmit", "broadcast"}[i]
 			}
 		}
 	}
-	return now, stuck
+	return ""
+}
+
+// pulse looks at every data thread. It takes the engine's lock: if that is never
+// given back the daemon is as good as dead.
+func (e *Engine) pulse() pulse {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	now := pulse{}
+	for _, p := range e.ports {
+		now[p] = p.sw.Turns()
+	}
+	return now
 }
