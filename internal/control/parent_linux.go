@@ -26,6 +26,7 @@ func (e *Engine) lookParent(p *port) {
 		return
 	}
 	p.left = time.Time{}
+	p.unicast.look(dev)
 	now := describe(p.id, dev, p.conn)
 	if old.Parent != now {
 		if now.Busy != "" && now.Busy != old.Parent.Busy {

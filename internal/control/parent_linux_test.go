@@ -85,6 +85,27 @@ func TestParentDownFirst(t *testing.T) {
 	b.soon("it hears", func() bool { return b.hears(d, d.MAC, 10*time.Millisecond) })
 }
 
+// A parent that waits for being let in (802.1X) makes its vmacs wait too, but keeps
+// nobody from sending (netif_stacked_transfer_operstate).
+func TestParentDormant(t *testing.T) {
+	b := newBed(t)
+	d := b.vmac(lab.Vmac{Name: "vmac0"})
+	b.must(d.Up())
+	b.must(b.Parent.NS.Do(func() error { return modify("va", nl.NewRtAttr(unix.IFLA_LINKMODE, []byte{1})) }))
+	b.must(b.Wire.Down()) // the mode counts with the next change
+	shown := func(state string) func() bool {
+		return func() bool { return b.links(b.Parent.NS, "vmac0")[0].OperState == state }
+	}
+	b.soon("no carrier", shown("LOWERLAYERDOWN"))
+	b.must(b.Wire.Up())
+	b.soon("dormant", shown("DORMANT"))
+	// As the kernel shows a macvlan.
+	if f := b.links(b.Parent.NS, "vmac0")[0].Flags; !slices.Equal(f, []string{"NO-CARRIER", "BROADCAST", "MULTICAST", "UP", "LOWER_UP", "DORMANT"}) {
+		t.Errorf("flags are %v", f)
+	}
+	b.soon("it hears", func() bool { return b.hears(d, d.MAC, 10*time.Millisecond) })
+}
+
 // Row 208: the vmacs of a parent that moves survive, and stay where they are. The
 // namespace that it moves to has neither name nor process.
 func TestParentMoved(t *testing.T) {

@@ -38,9 +38,7 @@ type port struct {
 
 	// Under the engine's lock.
 	want, have uint64 // changes asked for, and published
-	listed     bool   // some vmac's address was in the parent's list
-	promisc    int    // what vmacs asked of the parent's promiscuity
-	filters    string // what the parent did with it
+	unicast    filtering
 	last       *netdev
 	left       time.Time // when it was not found where it was
 	trail      Namespace // where last says that it went
@@ -203,29 +201,13 @@ func (p *port) swap() (again bool) {
 	if err != nil {
 		return false // gone, or about to be looked for
 	}
-	p.noteFiltering(spec.Addresses(), before, after)
+	p.unicast.note(spec.Addresses(), before, after)
 	if !rp.FilterStale() {
 		return false
 	}
 	was := rp.FilterAll
 	e.state, _, _ = rules.Apply(e.state, rules.FilterSeen{Parent: p.id, Promisc: after.promiscuity > 0, Allmulti: after.allmulti > 0 || spec.Addresses().Allmulti > 0})
 	return e.state.Port(p.id).FilterAll != was
-}
-
-// noteFiltering finds out whether the parent filters unicast: if not, it became
-// promiscuous with the first address (__dev_set_rx_mode).
-func (p *port) noteFiltering(a classify.Addresses, before, after *netdev) {
-	had, asked := p.listed, p.promisc
-	p.listed, p.promisc = len(a.Unicast) > 0, a.Promisc
-	switch {
-	case !p.listed:
-		p.filters = ""
-	case !had && before != nil:
-		p.filters = "unicast filter"
-		if after.promiscuity-before.promiscuity > a.Promisc-asked {
-			p.filters = "promiscuous"
-		}
-	}
 }
 
 // await waits until everything asked for so far is published. The caller holds
@@ -247,7 +229,8 @@ func describe(id rules.ParentID, d *netdev, c *conn) rules.Parent {
 	r := rules.Parent{
 		ID: id, Name: d.name, MAC: d.mac, Broadcast: d.brd, MTU: d.mtu, MaxMTU: d.maxMTU,
 		Up:       d.up(),
-		Carrier:  d.flags&unix.IFF_LOWER_UP != 0 && d.flags&unix.IFF_DORMANT == 0,
+		Carrier:  d.flags&unix.IFF_LOWER_UP != 0,
+		Dormant:  d.operState == operDormant,
 		Loopback: d.flags&unix.IFF_LOOPBACK != 0, NotEthernet: d.hwtype != unix.ARPHRD_ETHER,
 	}
 	// All masters but a VRF take the frames of their ports with an rx handler.
@@ -259,6 +242,9 @@ func describe(id rules.ParentID, d *netdev, c *conn) rules.Parent {
 	}
 	return r
 }
+
+// operDormant is IF_OPER_DORMANT: as over 802.1X, before it has let anybody in.
+const operDormant = 5
 
 func (p *port) setMAC(m classify.MAC) error {
 	b := m.Bytes()

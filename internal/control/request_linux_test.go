@@ -4,7 +4,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -176,28 +175,6 @@ func TestFiltering(t *testing.T) {
 	if p := attrs(b.Parent.NS, "va").Promisc; p != 2 {
 		t.Errorf("promiscuity is %d, want 2", p)
 	}
-}
-
-// A parent with a unicast filter stays as it is: a passthru nopromisc macvlan of
-// the kernel is one.
-func TestUnicastFilter(t *testing.T) {
-	lab.Need(t, lab.NeedMacvlan)
-	b := newBed(t)
-	nic := &lab.Vmac{Name: "nic", Mode: classify.Passthru, Flags: classify.NoPromisc, NS: b.Parent.NS}
-	b.must(lab.Kernel().Add(b.Parent, nic))
-	parent, err := lab.Find(b.Parent.NS, "nic")
-	b.must(err)
-	b.must(parent.Up())
-	l := b.done(b.Parent.NS, control.LinkRequest{Op: "add", Name: "x", Kind: "macvlan", Parent: "nic", Up: ptr(true), Data: data(classify.Bridge)})
-	if l.Umacvlan.Filtering != "unicast filter" {
-		t.Errorf("filtering is %q", l.Umacvlan.Filtering)
-	}
-	if p := attrs(b.Parent.NS, "nic").Promisc; p != 0 {
-		t.Errorf("promiscuity is %d", p)
-	}
-	d, err := lab.Find(b.Parent.NS, "x")
-	b.must(err)
-	b.soon("it hears", func() bool { return b.hears(d, d.MAC, 10*time.Millisecond) })
 }
 
 // Before Run and after it, requests are not served.

@@ -178,8 +178,8 @@ func flagsAndState(dev *netdev, v *rules.Vmac, rp *rules.Port) ([]string, string
 			flags = append(flags, name)
 		}
 	}
-	up, carrier := dev.up(), v.Carrier
-	add(up && !carrier, "NO-CARRIER")
+	up, carrier, dormant := dev.up(), v.Carrier, rp.Parent.Dormant
+	add(up && (!carrier || dormant), "NO-CARRIER") // IFF_RUNNING is not set
 	add(dev.flags&unix.IFF_BROADCAST != 0, "BROADCAST")
 	add(dev.flags&unix.IFF_MULTICAST != 0, "MULTICAST")
 	add(dev.flags&unix.IFF_NOARP != 0, "NOARP")
@@ -187,12 +187,15 @@ func flagsAndState(dev *netdev, v *rules.Vmac, rp *rules.Port) ([]string, string
 	add(dev.flags&unix.IFF_PROMISC != 0, "PROMISC")
 	add(up, "UP")
 	add(up && carrier, "LOWER_UP")
+	add(up && dormant, "DORMANT")
 	add(!rp.Parent.Up, "M-DOWN")
 	switch {
 	case !up:
 		return flags, "DOWN"
 	case !carrier:
 		return flags, "LOWERLAYERDOWN"
+	case dormant:
+		return flags, "DORMANT"
 	}
 	return flags, "UP"
 }
@@ -209,25 +212,4 @@ func addrGenMode(m uint8) string {
 		return "random"
 	}
 	return fmt.Sprint(m)
-}
-
-// filtering says what the parent does so that frames for the vmacs reach it.
-func (p *port) filtering() string {
-	switch p.filters {
-	case "promiscuous":
-		return "promiscuous: the driver of " + p.name + " has no unicast filter (its promiscuity rose with the first address)"
-	case "unicast filter":
-		return "unicast filter"
-	}
-	if rp := p.e.state.Port(p.id); rp != nil && rp.Passthru {
-		v := rp.Vmacs[0]
-		switch {
-		case !v.Up:
-			return "none: the passthru vmac is down"
-		case v.Flags&classify.NoPromisc != 0:
-			return "none: passthru nopromisc"
-		}
-		return "promiscuous: passthru"
-	}
-	return "none: no vmac is up"
 }

@@ -211,10 +211,16 @@ func (i *Injector) Send(frame []byte) error {
 // Join subscribes the device to a group until the injector is closed, as a
 // packet socket does: the device's list grows, no IGMP or MLD report is sent.
 func (i *Injector) Join(index int, group net.HardwareAddr) error {
-	m := unix.PacketMreq{Ifindex: int32(index), Type: unix.PACKET_MR_MULTICAST, Alen: 6}
-	copy(m.Address[:], group)
+	return i.Member(index, unix.PACKET_MR_MULTICAST, group)
+}
+
+// Member adds an address to one of the device's lists (PACKET_MR_UNICAST,
+// PACKET_MR_MULTICAST) until the injector is closed.
+func (i *Injector) Member(index int, list uint16, mac net.HardwareAddr) error {
+	m := unix.PacketMreq{Ifindex: int32(index), Type: list, Alen: 6}
+	copy(m.Address[:], mac)
 	if err := unix.SetsockoptPacketMreq(i.fd, unix.SOL_PACKET, unix.PACKET_ADD_MEMBERSHIP, &m); err != nil {
-		return fmt.Errorf("join %v on %s: %w", group, i.name, err)
+		return fmt.Errorf("join %v on %s: %w", mac, i.name, err)
 	}
 	return nil
 }

@@ -28,6 +28,7 @@ type Parent struct {
 	MaxMTU    int // 0 means MaxMTU, the largest that a macvlan can have
 	Up        bool
 	Carrier   bool
+	Dormant   bool // IF_OPER_DORMANT: vmacs are so too, and have traffic
 
 	Loopback    bool
 	NotEthernet bool
