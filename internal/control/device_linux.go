@@ -230,6 +230,7 @@ func (e *Engine) bury() {
 		return
 	}
 	p := e.ports[list[0].parent] // rules remove from one port at a time
+	p.hasten()
 	known := make([]bool, len(list))
 	for i, d := range list {
 		known[i] = d.known
