@@ -8,6 +8,8 @@ import (
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
+
+	"github.com/umacvlan/umacvlan/internal/feature"
 )
 
 // findParent finds a parent that has left its namespace for another, and where that
@@ -79,6 +81,9 @@ func (p *port) follow(id int) (ns Namespace, err error) {
 	fail := func(err error) (Namespace, error) {
 		return Namespace{}, fmt.Errorf("open namespace %d of %s: %w", id, p.ns, err)
 	}
+	if feature.Off(feature.DevNetns) {
+		return fail(feature.ErrOff)
+	}
 	random := make([]byte, 4)
 	rand.Read(random)
 	ifr, err := unix.NewIfreq("umac-" + hex.EncodeToString(random))
@@ -110,7 +115,12 @@ func (p *port) follow(id int) (ns Namespace, err error) {
 	if err != nil {
 		return fail(err)
 	}
-	return namespaceOf(os.NewFile(uintptr(fd), "netns"))
+	ns, err = namespaceOf(os.NewFile(uintptr(fd), "netns"))
+	if err == nil && ns.inode == p.ns.inode {
+		ns.Close()
+		return fail(feature.ErrOld) // IFLA_TARGET_NETNSID was not understood
+	}
+	return ns, err
 }
 
 // named is follow for kernels that lack what it takes: the namespace has to have a
