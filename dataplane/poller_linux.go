@@ -12,6 +12,7 @@ import (
 type poller struct {
 	ep, ev int // the epoll set, and an eventfd that ends a wait
 	events [64]unix.EpollEvent
+	turns  turns
 }
 
 const wakeSlot = -1
@@ -51,6 +52,11 @@ func (p *poller) remove(fd int) { unix.EpollCtl(p.ep, unix.EPOLL_CTL_DEL, fd, ni
 // wait blocks until a child is ready or wake was called. ready is called with
 // each child's slot, and whether the device is gone.
 func (p *poller) wait() (n int, err error) {
+	for p.turns.begin(); p.turns.give(); {
+		if n = pollNow(p.ep, p.events[:]); n > 0 {
+			return n, nil
+		}
+	}
 	for {
 		n, err = unix.EpollWait(p.ep, p.events[:], -1)
 		if err != unix.EINTR {

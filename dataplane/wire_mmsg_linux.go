@@ -45,12 +45,15 @@ func (m *mmsgWire) Recv(b *Batch) error {
 		return net.ErrClosed
 	}
 	b.Frames = b.Frames[:0]
-	for {
+	for m.turns.begin(); ; {
 		n, errno := m.in.recvmmsg(m.fd, m.n)
 		if errno == 0 {
 			m.fill(b, n)
 			m.received.Add(uint64(n))
 			return nil
+		}
+		if errno == unix.EAGAIN && m.turns.give() {
+			continue
 		}
 		var err error
 		if errno == unix.EAGAIN {

@@ -37,6 +37,9 @@ type WireOptions struct {
 	// that hold any frame.
 	ReceiveBuffer int
 
+	// Waking says how Recv waits; empty is WakingYield.
+	Waking string
+
 	hearOutgoing bool // as a kernel without PACKET_IGNORE_OUTGOING; for tests
 }
 
@@ -142,7 +145,7 @@ func openSocket(name string, o WireOptions) (*socket, error) {
 		unix.Close(fd)
 		return nil, fmt.Errorf("open %s: %w", name, err)
 	}
-	s := &socket{fd: fd, wake: wake, name: name, ifindex: ifi.Index, mtu: ifi.MTU}
+	s := &socket{fd: fd, wake: wake, name: name, ifindex: ifi.Index, mtu: ifi.MTU, turns: turns{off: o.Waking == WakingSleep}}
 	if err := s.setOptions(o); err != nil {
 		s.closeFDs()
 		return nil, fmt.Errorf("open %s: %w", name, err)

@@ -137,7 +137,7 @@ func (r *ringWire) Recv(b *Batch) error {
 			return err
 		}
 	}
-	for {
+	for r.turns.begin(); ; {
 		r.fill(b)
 		if len(b.Frames) > 0 {
 			r.idle = 0
@@ -149,6 +149,9 @@ func (r *ringWire) Recv(b *Batch) error {
 			continue
 		}
 		r.holeSince = time.Time{}
+		if r.idle == 0 && r.turns.give() {
+			continue
+		}
 		timeout := pollUp
 		if r.idle < 2 {
 			timeout = pollIdle

@@ -28,6 +28,7 @@ type socket struct {
 	offload      bool
 	skip         int  // bytes of Raw that the socket doesn't want: the virtio header, if !offload
 	dropOutgoing bool // the filter has to
+	turns        turns
 
 	// life is held shared by whatever uses the descriptors or the ring, and
 	// alone by Close.
