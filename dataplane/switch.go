@@ -178,12 +178,14 @@ func (s *Switch) Swap(spec *classify.Spec, vmacs []*Vmac) error {
 		next.index[v.slot] = int32(i)
 	}
 	s.queue.setCap(table.BCQueueLen())
-	s.snap.Store(next)
+	// Taken first: what comes between reaches nobody, which is better than a vmac
+	// and the host's stack answering both.
 	if s.opt.Steal != nil {
 		if e := s.opt.Steal.Take(table.Taken()); e != nil {
 			err = errors.Join(err, fmt.Errorf("switch: steal: %w", e))
 		}
 	}
+	s.snap.Store(next)
 	for _, v := range added {
 		if e := s.poll.add(v.child.FD(), v.slot, v.serial); e != nil {
 			err = errors.Join(err, fmt.Errorf("switch: vmac %s: %w", v.name, e))

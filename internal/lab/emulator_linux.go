@@ -18,9 +18,11 @@ type Emulator struct {
 }
 
 // NewEmulator starts an engine.
-func NewEmulator() *Emulator {
+func NewEmulator() *Emulator { return startEmulator(control.EngineOptions{}) }
+
+func startEmulator(o control.EngineOptions) *Emulator {
 	ctx, stop := context.WithCancel(context.Background())
-	e := &Emulator{Engine: control.NewEngine(control.EngineOptions{}), stop: stop, done: make(chan error, 1)}
+	e := &Emulator{Engine: control.NewEngine(o), stop: stop, done: make(chan error, 1)}
 	go func() { e.done <- e.Engine.Run(ctx) }()
 	return e
 }
