@@ -61,7 +61,9 @@ func Features() ([]FeatureState, error) {
 const probeName = "umac-probe"
 
 func probe() error {
-	OpenNamespace("/proc/thread-self/ns/net") // asks what it is
+	if ns, err := OpenNamespace("/proc/thread-self/ns/net"); err == nil { // asks what it is
+		ns.Close()
+	}
 	h, err := newHub()
 	if err != nil {
 		return err

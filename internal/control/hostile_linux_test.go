@@ -330,6 +330,9 @@ func TestOutOfDescriptors(t *testing.T) {
 	b.must(err)
 	defer away.Close()
 	to := b.Wire.NS.Path()
+	if _, err := b.em.Engine.Links(ns); err != nil { // waits for the engine to run
+		t.Fatal(err)
+	}
 
 	var limit unix.Rlimit
 	b.must(unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
@@ -351,7 +354,7 @@ func TestOutOfDescriptors(t *testing.T) {
 			case refusal == nil:
 				made = true
 			case !errors.Is(refusal, unix.EMFILE):
-				t.Errorf("%s, with %d descriptors: %v", name, more, refusal)
+				t.Fatalf("%s, with %d descriptors: %v", name, more, refusal)
 			default:
 				refused++
 				if attrs(b.Parent.NS, name) != nil || attrs(b.Wire.NS, name) != nil {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/umacvlan/umacvlan/classify"
 	"github.com/umacvlan/umacvlan/internal/control"
+	"github.com/umacvlan/umacvlan/internal/feature"
 	"github.com/umacvlan/umacvlan/internal/lab"
 )
 
@@ -234,7 +235,8 @@ func TestResync(t *testing.T) {
 	b.must(d.Up())
 	b.must(b.Parent.SetMTU(1400))
 	b.must(o.Delete())
-	if b.hears(d, d.MAC, 50*time.Millisecond) {
+	// One that hears nothing anyway looks by itself.
+	if b.hears(d, d.MAC, 50*time.Millisecond) && !feature.Off(feature.ListenAll) {
 		t.Fatal("the engine isn't deaf, so this shows nothing")
 	}
 	b.em.Engine.Overflow()
@@ -268,7 +270,7 @@ func TestOverflow(t *testing.T) {
 		}
 		resume()
 		b.steady(members)
-		if n := b.em.Engine.Overflows(); n <= round {
+		if n := b.em.Engine.Overflows(); n <= round && !feature.Off(feature.ListenAll) {
 			t.Errorf("the socket has overflowed %d times", n)
 		}
 	}
