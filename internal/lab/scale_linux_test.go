@@ -398,9 +398,10 @@ func (s *scale) idle(d time.Duration) (u idleUse) {
 	fds, _ := os.ReadDir(dir + "fd")
 	u.fds = len(fds)
 	u.goroutines, _ = strconv.Atoi(s.daemon.ask("goroutines"))
-	// Whatever is neither free nor a process's nor a file's is the kernel's.
+	// All that the kernel can't give back, and says what it is; whoever else makes
+	// devices and processes at the same time is in it too.
 	m := numbers("/proc/meminfo")
-	u.kernel = m["MemTotal"] - m["MemFree"] - m["Buffers"] - m["Cached"] - m["AnonPages"]
+	u.kernel = m["SUnreclaim"] + m["Percpu"] + m["KernelStack"] + m["PageTables"] + m["VmallocUsed"]
 	return u
 }
 
