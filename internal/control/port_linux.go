@@ -214,7 +214,9 @@ func (p *port) swap() (again bool) {
 		return false // gone, or about to be looked for
 	}
 	p.unicast.note(spec.Addresses(), before, after)
-	if !rp.FilterStale() {
+	// What became stale since is for the swap that is asked for: the addresses
+	// that it brings count for the parent's flags.
+	if !rp.FilterStale() || p.want != want {
 		return false
 	}
 	was := rp.FilterAll
