@@ -11,6 +11,11 @@ type Taker interface {
 	// was taken before is still taken.
 	Take(k classify.Taken) error
 
+	// Keep says which VLANs have a device of their own on the parent: that takes
+	// their frames before macvlan sees any, so they are not taken from it. It has
+	// the same caller as Take.
+	Keep(ids []uint16) error
+
 	// Close ends it. Nothing is taken any more.
 	Close() error
 }

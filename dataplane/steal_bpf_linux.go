@@ -15,12 +15,6 @@ import (
 	"github.com/umacvlan/umacvlan/internal/feature"
 )
 
-// VLAN is one whose frames go to a device of its own.
-type VLAN struct {
-	ID    uint16
-	Proto uint16 // 0x8100 or 0x88a8
-}
-
 // takeKey and takeValue are key and value of the map of addresses. The octets of
 // a value are the flags of the one generation and of the other.
 type (
@@ -34,9 +28,8 @@ func addressKey(m classify.MAC) (k takeKey) {
 	return k
 }
 
-func vlanKey(v VLAN) (k takeKey) {
-	binary.NativeEndian.PutUint16(k[:], v.ID)
-	binary.BigEndian.PutUint16(k[2:], v.Proto)
+func vlanKey(id uint16) (k takeKey) {
+	binary.NativeEndian.PutUint16(k[:], id)
 	k[6], k[7] = 0xff, 0xff
 	return k
 }
@@ -55,7 +48,7 @@ type bpfTaker struct {
 	stored map[takeKey]takeValue
 	active int // the generation in force
 	flags  uint8
-	vlans  []VLAN
+	vlans  []uint16
 	last   classify.Taken
 
 	detach func() error
@@ -195,10 +188,9 @@ func (b *bpfTaker) Take(k classify.Taken) error {
 	return b.take()
 }
 
-// Keep says which VLANs have devices of their own on the parent, whose frames
-// are not taken. It has the same caller as Take.
-func (b *bpfTaker) Keep(vlans []VLAN) error {
-	b.vlans = vlans
+// Keep is as Take for VLANs.
+func (b *bpfTaker) Keep(ids []uint16) error {
+	b.vlans = ids
 	return b.take()
 }
 

@@ -90,10 +90,15 @@ func packetSocket(t *testing.T, index int, protocol uint16) int {
 // passes sends a frame from the far end and says whether the parent's stack got
 // it. veth delivers before or soon after send returns, so the parent's tap,
 // which sees all that comes in, says when to look.
-func (b *stealBed) passes(frame []byte) bool {
+func (b *stealBed) passes(frame []byte) bool { return b.passesAt(frame, 14) }
+
+// passesTagged does the same for one with a VLAN tag.
+func (b *stealBed) passesTagged(frame []byte) bool { return b.passesAt(frame, 18) }
+
+func (b *stealBed) passesAt(frame []byte, payload int) bool {
 	b.t.Helper()
 	b.seq++
-	binary.BigEndian.PutUint32(frame[14:], b.seq)
+	binary.BigEndian.PutUint32(frame[payload:], b.seq)
 	if _, err := unix.Write(b.send, frame); err != nil {
 		b.t.Fatal(err)
 	}
@@ -230,6 +235,25 @@ func TestStealLive(t *testing.T) {
 		frame[0] &^= 1
 		if b.passes(frame) {
 			t.Error("a passthru port's unicast passes")
+		}
+		// The tag is no longer in the frame when it comes by.
+		tagged := func(id byte) []byte {
+			return append(append(append([]byte(nil), frame[:12]...), 0x81, 0, 0x20, id), append([]byte{0x88, 0xb5}, make([]byte, 46)...)...)
+		}
+		if b.passesTagged(tagged(10)) {
+			t.Error("a VLAN without a device is not taken")
+		}
+		if err := k.Keep([]uint16{10, 4000}); err != nil {
+			t.Fatal(err)
+		}
+		if !b.passesTagged(tagged(10)) || b.passesTagged(tagged(11)) || b.passes(frame) {
+			t.Error("not just the VLAN that has a device passes")
+		}
+		if err := k.Keep(nil); err != nil {
+			t.Fatal(err)
+		}
+		if b.passesTagged(tagged(10)) {
+			t.Error("a VLAN whose device is gone is not taken")
 		}
 		if err := k.Close(); err != nil {
 			t.Fatal(err)

@@ -22,7 +22,7 @@ type nftTaker struct {
 	nl    *netlinkSocket
 	table string
 	taken classify.Taken // in force
-
+	vlans []uint16
 }
 
 const (
@@ -31,6 +31,7 @@ const (
 	nftEtherAddr  = 9 // TYPE_ETHERADDR of nft(8), for who lists the sets
 	nftDreg       = 1 // NFT_REG_1
 	nfDrop        = 0
+	nfAccept      = 1
 
 	// As many elements as surely fit into one attribute.
 	nftElements = 2000
@@ -79,7 +80,7 @@ func openNFT(dev *net.Interface) (Taker, error) {
 			nlstring(unix.NFTA_SET_TABLE, n.table), nlstring(unix.NFTA_SET_NAME, nftSets[id]), nlbe32(unix.NFTA_SET_ID, uint32(id)),
 			nlbe32(unix.NFTA_SET_KEY_TYPE, nftEtherAddr), nlbe32(unix.NFTA_SET_KEY_LEN, 6)))
 	}
-	if err := n.transact(append(create, n.rules(false)...)); err != nil {
+	if err := n.transact(append(create, n.rules(false, nil)...)); err != nil {
 		return fail(err)
 	}
 	return n, nil
@@ -107,8 +108,8 @@ func (n *nftTaker) transact(list []message) error {
 func (n *nftTaker) Take(k classify.Taken) error {
 	var list []message
 	if k.Unicast != n.taken.Unicast {
-		list = append(list, n.message(unix.NFT_MSG_DELRULE, 0, nlstring(unix.NFTA_RULE_TABLE, n.table), nlstring(unix.NFTA_RULE_CHAIN, nftChain)))
-		list = append(list, n.rules(k.Unicast)...)
+		list = append(list, n.flush())
+		list = append(list, n.rules(k.Unicast, n.vlans)...)
 	}
 	for id, of := range [][2][]classify.MAC{setTo: {n.taken.To, k.To}, setFrom: {n.taken.From, k.From}, setGroups: {n.taken.Groups, k.Groups}} {
 		less, more := differences(of[0], of[1])
@@ -123,6 +124,23 @@ func (n *nftTaker) Take(k classify.Taken) error {
 	}
 	n.taken = k
 	return nil
+}
+
+// Keep makes the rules again.
+func (n *nftTaker) Keep(ids []uint16) error {
+	if slices.Equal(ids, n.vlans) {
+		return nil
+	}
+	if err := n.transact(append([]message{n.flush()}, n.rules(n.taken.Unicast, ids)...)); err != nil {
+		return err
+	}
+	n.vlans = slices.Clone(ids)
+	return nil
+}
+
+// flush removes all rules.
+func (n *nftTaker) flush() message {
+	return n.message(unix.NFT_MSG_DELRULE, 0, nlstring(unix.NFTA_RULE_TABLE, n.table), nlstring(unix.NFTA_RULE_CHAIN, nftChain))
 }
 
 // differences compares two sorted lists.
@@ -159,33 +177,42 @@ func (n *nftTaker) elements(typ uint16, set int, macs []classify.MAC) (list []me
 }
 
 // rules are the whole chain.
-func (n *nftTaker) rules(unicast bool) []message {
-	isGroup := func(op uint32) [][]byte { // byte 0 of the frame, its lowest bit
-		return [][]byte{
-			loadHeader(0, 1),
-			expr("bitwise", nlbe32(unix.NFTA_BITWISE_SREG, nftDreg), nlbe32(unix.NFTA_BITWISE_DREG, nftDreg), nlbe32(unix.NFTA_BITWISE_LEN, 1),
-				nest(unix.NFTA_BITWISE_MASK, nlattr(unix.NFTA_DATA_VALUE, []byte{1})), nest(unix.NFTA_BITWISE_XOR, nlattr(unix.NFTA_DATA_VALUE, []byte{0}))),
-			expr("cmp", nlbe32(unix.NFTA_CMP_SREG, nftDreg), nlbe32(unix.NFTA_CMP_OP, op), nest(unix.NFTA_CMP_DATA, nlattr(unix.NFTA_DATA_VALUE, []byte{0}))),
+func (n *nftTaker) rules(unicast bool, vlans []uint16) (list []message) {
+	const equal, unequal = 0, 1 // NFT_CMP_EQ, NFT_CMP_NEQ
+	for _, id := range vlans {
+		// The tag is in the header again, wherever the kernel has put it
+		// (nft_payload_copy_vlan).
+		for _, tpid := range []uint16{unix.ETH_P_8021Q, unix.ETH_P_8021AD} {
+			list = append(list, n.rule(nfAccept, loadHeader(12, 2), compare(equal, binary.BigEndian.AppendUint16(nil, tpid)),
+				loadHeader(14, 2), mask([]byte{0xf, 0xff}), compare(equal, binary.BigEndian.AppendUint16(nil, id))))
 		}
 	}
-	const equal, unequal = 0, 1 // NFT_CMP_EQ, NFT_CMP_NEQ
-	list := []message{
-		n.rule(loadHeader(6, 6), n.in(setFrom)),
-		n.rule(append(isGroup(unequal), loadHeader(6, 6), n.in(setGroups))...),
-	}
+	first := [][]byte{loadHeader(0, 1), mask([]byte{1})} // the bit that makes a group
+	list = append(list,
+		n.rule(nfDrop, loadHeader(6, 6), n.in(setFrom)),
+		n.rule(nfDrop, slices.Concat(first, [][]byte{compare(unequal, []byte{0}), loadHeader(6, 6), n.in(setGroups)})...))
 	if unicast {
-		return append(list, n.rule(isGroup(equal)...))
+		return append(list, n.rule(nfDrop, append(first, compare(equal, []byte{0}))...))
 	}
-	return append(list, n.rule(loadHeader(0, 6), n.in(setTo)))
+	return append(list, n.rule(nfDrop, loadHeader(0, 6), n.in(setTo)))
 }
 
-// rule drops what the expressions let through.
-func (n *nftTaker) rule(exprs ...[]byte) message {
-	drop := expr("immediate", nlbe32(unix.NFTA_IMMEDIATE_DREG, 0),
-		nest(unix.NFTA_IMMEDIATE_DATA, nest(unix.NFTA_DATA_VERDICT, nlbe32(unix.NFTA_VERDICT_CODE, nfDrop))))
+func mask(bits []byte) []byte {
+	return expr("bitwise", nlbe32(unix.NFTA_BITWISE_SREG, nftDreg), nlbe32(unix.NFTA_BITWISE_DREG, nftDreg), nlbe32(unix.NFTA_BITWISE_LEN, uint32(len(bits))),
+		nest(unix.NFTA_BITWISE_MASK, nlattr(unix.NFTA_DATA_VALUE, bits)), nest(unix.NFTA_BITWISE_XOR, nlattr(unix.NFTA_DATA_VALUE, make([]byte, len(bits)))))
+}
+
+func compare(op uint32, with []byte) []byte {
+	return expr("cmp", nlbe32(unix.NFTA_CMP_SREG, nftDreg), nlbe32(unix.NFTA_CMP_OP, op), nest(unix.NFTA_CMP_DATA, nlattr(unix.NFTA_DATA_VALUE, with)))
+}
+
+// rule ends what the expressions let through.
+func (n *nftTaker) rule(verdict uint32, exprs ...[]byte) message {
+	end := expr("immediate", nlbe32(unix.NFTA_IMMEDIATE_DREG, 0),
+		nest(unix.NFTA_IMMEDIATE_DATA, nest(unix.NFTA_DATA_VERDICT, nlbe32(unix.NFTA_VERDICT_CODE, verdict))))
 	return n.message(unix.NFT_MSG_NEWRULE, unix.NLM_F_CREATE|unix.NLM_F_APPEND,
 		nlstring(unix.NFTA_RULE_TABLE, n.table), nlstring(unix.NFTA_RULE_CHAIN, nftChain),
-		nest(unix.NFTA_RULE_EXPRESSIONS, append(exprs, drop)...))
+		nest(unix.NFTA_RULE_EXPRESSIONS, append(exprs, end)...))
 }
 
 // in lets through what finds the address in a set.

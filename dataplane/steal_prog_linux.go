@@ -7,12 +7,9 @@ import (
 
 // Offsets in struct __sk_buff.
 const (
-	skbLen         = 0
 	skbPacketType  = 4
-	skbProtocol    = 16
 	skbVLANPresent = 20
 	skbVLANTCI     = 24
-	skbVLANProto   = 28
 	skbData        = 76
 	skbDataEnd     = 80
 )
@@ -47,8 +44,8 @@ const (
 )
 
 // Where on the stack the key of the map of addresses is made. A key is the six
-// octets of an address and two of zero, or a VLAN: its id, its protocol, 0, and
-// two octets of ones.
+// octets of an address and two of zero, or a VLAN: its id, 0, and two octets of
+// ones.
 const (
 	stackIndex = -4
 	stackKey   = -16
@@ -94,8 +91,7 @@ func takeProgram(settings, addresses *ebpf.Map) asm.Instructions {
 		asm.LoadMem(asm.R1, asm.R6, skbVLANTCI, asm.Word),
 		asm.And.Imm(asm.R1, 0xfff),
 		asm.StoreMem(asm.RFP, stackKey, asm.R1, asm.Half),
-		asm.LoadMem(asm.R1, asm.R6, skbVLANProto, asm.Word),
-		asm.StoreMem(asm.RFP, stackKey+2, asm.R1, asm.Half),
+		asm.StoreImm(asm.RFP, stackKey+2, 0, asm.Half),
 		asm.StoreImm(asm.RFP, stackKey+4, 0, asm.Half),
 		asm.StoreImm(asm.RFP, stackKey+6, -1, asm.Half),
 	}

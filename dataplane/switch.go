@@ -200,6 +200,16 @@ func (s *Switch) Swap(spec *classify.Spec, vmacs []*Vmac) error {
 	return errors.Join(err, s.wire.Program(spec.Addresses()))
 }
 
+// Keep says which VLANs have a device of their own on the parent (see Taker).
+func (s *Switch) Keep(ids []uint16) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || s.opt.Steal == nil {
+		return nil
+	}
+	return s.opt.Steal.Keep(ids)
+}
+
 // place gives v a slot: one that is free, so that the tables stay small.
 func (s *Switch) place(v *Vmac) {
 	if n := len(s.free); n > 0 {

@@ -47,6 +47,7 @@ type port struct {
 	taken      classify.MAC // by the parent, for its passthru vmac
 	types      *dataplane.Types
 	typesErr   error
+	vlans      []uint16 // that have devices of their own
 }
 
 // A decision is made anew at most every swapEvery, and with thousands of vmacs so
@@ -100,6 +101,7 @@ func (e *Engine) openPort(id rules.ParentID, ns Namespace, dev *netdev) (_ *port
 		p.release()
 		return nil, fmt.Errorf("open parent: %w", err)
 	}
+	p.keepVLANs()
 	ctx, stop := context.WithCancel(context.Background())
 	p.stop = stop
 	e.wg.Go(func() {

@@ -2,6 +2,10 @@ package control
 
 import (
 	"errors"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/umacvlan/umacvlan/classify"
 	"github.com/umacvlan/umacvlan/dataplane"
@@ -82,4 +86,45 @@ func (p *port) typesOf(d *device, m classify.Mode) string {
 		return dataplane.StealCls
 	}
 	return dataplane.StealTCX
+}
+
+// vlanFile lists a namespace's VLAN devices, where the kernel knows of VLANs.
+const vlanFile = "/proc/thread-self/net/vlan/config"
+
+// keepVLANs finds out which VLANs have a device of their own on the parent, whose
+// frames are not to be taken. The kernel announces a device anew when it gets or
+// loses one (NETDEV_CHANGEUPPER). The caller holds the lock, or is alone.
+func (p *port) keepVLANs() {
+	if _, err := os.Stat(vlanFile); err != nil {
+		return
+	}
+	var text []byte
+	err := p.ns.Do(func() (err error) { text, err = os.ReadFile(vlanFile); return err })
+	if err == nil {
+		ids := vlansOn(p.name, string(text))
+		if slices.Equal(ids, p.vlans) {
+			return
+		}
+		if err = p.sw.Keep(ids); err == nil {
+			p.vlans = ids
+		}
+	}
+	if err != nil {
+		p.e.log.Warn("look for VLAN devices", "parent", p.name, "err", err)
+	}
+}
+
+// vlansOn reads lines such as "eth0.10 | 10  | eth0", below a heading of two.
+func vlansOn(parent, text string) (ids []uint16) {
+	for line := range strings.Lines(text) {
+		f := strings.Split(line, "|")
+		if len(f) != 3 || strings.TrimSpace(f[2]) != parent {
+			continue
+		}
+		if id, err := strconv.ParseUint(strings.TrimSpace(f[1]), 10, 12); err == nil {
+			ids = append(ids, uint16(id))
+		}
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids)
 }
