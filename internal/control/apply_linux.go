@@ -79,15 +79,15 @@ func (e *Engine) Apply(ctx context.Context, c *config.Config, dryRun bool) (Appl
 	if err := e.lock(ctx); err != nil {
 		return report, err
 	}
-	run, ids := e.describeAll(e.homes())
+	run, devices, _ := e.describeAll(e.homes())
 	addresses := e.ipAddresses()
 	e.mu.Unlock()
 	of := map[*config.Running]rules.VmacID{}
 	for i := range run {
-		for _, a := range addresses[ids[i]] {
+		for _, a := range addresses[devices[i].id] {
 			run[i].Vmac.Addresses = append(run[i].Vmac.Addresses, a.Prefix)
 		}
-		of[&run[i]] = ids[i]
+		of[&run[i]] = devices[i].id
 	}
 	m := e.newMachine()
 	defer m.close()

@@ -15,6 +15,7 @@ func (e *Engine) saveUntil(ctx context.Context) {
 		return
 	}
 	var retry <-chan time.Time
+	wait := saveAfter
 	for {
 		select {
 		case <-ctx.Done():
@@ -25,8 +26,9 @@ func (e *Engine) saveUntil(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(saveAfter):
+		case <-time.After(wait):
 		}
+		start := time.Now()
 		e.mu.Lock()
 		if e.closing || !e.restored {
 			e.mu.Unlock()
@@ -38,6 +40,8 @@ func (e *Engine) saveUntil(ctx context.Context) {
 		if s.write(doc) != nil {
 			retry = time.After(retryAfter)
 		}
+		// With thousands of vmacs it takes long, and shall not be all that is done.
+		wait = max(saveAfter, 4*time.Since(start))
 	}
 }
 

@@ -26,6 +26,7 @@ type homes struct {
 	own   uint64
 	paths map[uint64]string // of those that have no name
 	read  map[uint64]string // names as they are now; nil: not needed yet
+	known map[string]uint64 // inodes of what files call namespaces
 }
 
 // notePaths remembers what callers call namespaces, because one without a name
@@ -53,7 +54,7 @@ func inodeAt(path string) uint64 {
 
 // homes looks up what there is. The caller holds the lock.
 func (e *Engine) homes() *homes {
-	h := &homes{own: inodeAt(ownNamespace), paths: map[uint64]string{}}
+	h := &homes{own: inodeAt(ownNamespace), paths: map[uint64]string{}, known: map[string]uint64{}}
 	for inode, path := range e.paths {
 		if inodeAt(path) == inode {
 			h.paths[inode] = path
@@ -88,6 +89,16 @@ func (h *homes) of(inode uint64) string {
 	return fmt.Sprintf("net:[%d]", inode)
 }
 
+// is reports whether a file's word for a namespace means that one.
+func (h *homes) is(netns string, inode uint64) bool {
+	at, asked := h.known[netns]
+	if !asked {
+		at = inodeAt(netnsPath(netns))
+		h.known[netns] = at
+	}
+	return at == inode
+}
+
 // nameless reports whether nobody could find a namespace by what homes calls it.
 func nameless(netns string) bool { return strings.HasPrefix(netns, "net:[") }
 
@@ -106,8 +117,9 @@ func netnsPath(s string) string {
 func placeID(at place) uint64 { return at.netns<<32 | uint64(uint32(at.index)) }
 
 // describeAll describes every vmac as a file would, in order of creation, without
-// its IP addresses. The caller holds the lock.
-func (e *Engine) describeAll(h *homes) (list []config.Running, ids []rules.VmacID) {
+// its IP addresses; its device and port stand at the same index. The caller holds
+// the lock.
+func (e *Engine) describeAll(h *homes) (list []config.Running, devices []*device, ports []*rules.Port) {
 	for _, rp := range e.state.Ports() {
 		p := e.ports[rp.Parent.ID]
 		for _, v := range rp.Vmacs {
@@ -132,10 +144,10 @@ func (e *Engine) describeAll(h *homes) (list []config.Running, ids []rules.VmacI
 			}
 			if w := d.asked; w != nil {
 				// In the words of the file, as long as they say the same.
-				if inodeAt(netnsPath(w.p.Netns)) == p.at.netns {
+				if h.is(w.p.Netns, p.at.netns) {
 					r.Parent.Netns = w.p.Netns
 				}
-				if home := w.p.Home(w.v); inodeAt(netnsPath(home)) == d.at.netns {
+				if home := w.p.Home(w.v); h.is(home, d.at.netns) {
 					r.Vmac.Netns = home
 					if home == r.Parent.Netns {
 						r.Vmac.Netns = ""
@@ -156,10 +168,10 @@ func (e *Engine) describeAll(h *homes) (list []config.Running, ids []rules.VmacI
 				}
 			}
 			list = append(list, r)
-			ids = append(ids, v.ID)
+			devices, ports = append(devices, d), append(ports, rp)
 		}
 	}
-	return list, ids
+	return list, devices, ports
 }
 
 // ipAddress is an address of a device. Lasting is one that somebody gave it for
@@ -267,7 +279,7 @@ func (e *Engine) Export(ctx context.Context) (Export, error) {
 	var x Export
 	var c config.Config
 	h := e.homes()
-	list, ids := e.describeAll(h)
+	list, devices, ports := e.describeAll(h)
 	addresses := e.ipAddresses()
 	for i, r := range list {
 		if nameless(r.Parent.Netns) || nameless(r.Vmac.Netns) {
@@ -278,11 +290,10 @@ func (e *Engine) Export(ctx context.Context) (Export, error) {
 		if v.MTU == r.ParentMTU {
 			v.MTU = 0
 		}
-		_, rp := e.state.Vmac(ids[i])
-		if v.Mode == classify.Passthru && v.MAC == rp.PermMAC {
+		if v.Mode == classify.Passthru && v.MAC == ports[i].PermMAC {
 			v.MAC = 0
 		}
-		for _, a := range addresses[ids[i]] {
+		for _, a := range addresses[devices[i].id] {
 			if a.lasting || slices.Contains(r.Given, a.Prefix) {
 				v.Addresses = append(v.Addresses, a.Prefix)
 			}

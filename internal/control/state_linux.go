@@ -222,15 +222,14 @@ func (e *Engine) document() document {
 		}
 		return &doc.Parents[i]
 	}
-	list, ids := e.describeAll(e.homes())
+	list, devices, ports := e.describeAll(e.homes())
 	for i, r := range list {
-		_, rp := e.state.Vmac(ids[i])
-		p := e.ports[rp.Parent.ID]
+		d, rp := devices[i], ports[i]
 		if nameless(r.Parent.Netns) {
 			continue // nobody would find it
 		}
 		sp := at(r.Parent)
-		if taken := p.taken; rp.Passthru && taken != 0 && taken != rp.PermMAC {
+		if taken := e.ports[d.parent].taken; rp.Passthru && taken != 0 && taken != rp.PermMAC {
 			sp.Original, sp.Taken = rp.PermMAC, taken
 		}
 		if nameless(r.Vmac.Netns) {
@@ -241,7 +240,6 @@ func (e *Engine) document() document {
 		if rp.Passthru && v.MAC == rp.PermMAC {
 			v.MAC = 0
 		}
-		d := e.devices[ids[i]]
 		if d.asked != nil && d.asked.v.MAC == 0 && !rp.Passthru {
 			v.Drawn, v.MAC = v.MAC, 0
 		}
