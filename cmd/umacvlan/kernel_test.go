@@ -190,7 +190,7 @@ const leastRequests = 120
 
 // TestSessionAsWithTheKernel types the session twice, to ip for the kernel's macvlan
 // and to "umacvlan ip --force" for ours, and compares exit codes, the first line of
-// what is said, and what -d -s -j shows after each that succeeded (UMACVLAN_FULL=1:
+// what is said, and what -d -s -s -j shows after each that succeeded (UMACVLAN_FULL=1:
 // after each): by the wrapper and by "umacvlan
 // link", in all keys that both print. What they don't show alike:
 //
@@ -243,9 +243,9 @@ func TestSessionAsWithTheKernel(t *testing.T) {
 		var differences []string
 		// The operational state follows the flags a moment later.
 		for end := time.Now().Add(5 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-			kernel, _, _ := run("ip", "-n", string(theirs), "-d", "-s", "-j", "link", "show", "type", "macvlan")
-			wrapped, _, _ := us("ip --force -n NS -d -s -j link")
-			emulated, _, _ := us("-n NS -d -s -j link")
+			kernel, _, _ := run("ip", "-n", string(theirs), "-d", "-s", "-s", "-j", "link", "show", "type", "macvlan")
+			wrapped, _, _ := us("ip --force -n NS -d -s -s -j link")
+			emulated, _, _ := us("-n NS -d -s -s -j link")
 			differences = append(compareLinks(t, wrapped, kernel), compareLinks(t, emulated, kernel, "qdisc", "ifalias")...)
 			differences = slices.DeleteFunc(differences, func(s string) bool { return told[s] })
 			if len(differences) == 0 || time.Now().After(end) {
