@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"slices"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -86,80 +85,36 @@ func (b *bed) furnish(own bool) error {
 		if err != nil {
 			return err
 		}
-		if err := b.gather(ns); err != nil {
-			return err
+		for i := range b.scene.Crowd {
+			p, err := b.add(fmt.Sprintf("c%d", i), [6]byte{2, 0, 0, 2, byte(i >> 8), byte(i)}, ns)
+			if err != nil {
+				return err
+			}
+			b.crowd = append(b.crowd, p)
 		}
 	}
 	return b.await()
 }
 
-// several is a driver that makes many vmacs faster at once than one by one.
-type several interface {
-	addAll(parent *lab.Device, list []*lab.Vmac) error
-}
-
-// gather makes the crowd.
-func (b *bed) gather(ns *lab.NS) error {
-	const atOnce = 64
-	var list []*lab.Vmac
-	for i := range b.scene.Crowd {
-		list = append(list, b.vmac(fmt.Sprintf("c%d", i), [6]byte{2, 0, 0, 2, byte(i >> 8), byte(i)}, ns))
-	}
-	for part := range slices.Chunk(list, atOnce) {
-		s, ok := b.driver.(several)
-		if ok {
-			if err := s.addAll(b.topo.Parent, part); err != nil {
-				return err
-			}
-		}
-		for _, v := range part {
-			var d *lab.Device
-			var err error
-			if ok {
-				d, err = lab.Find(v.NS, v.Name)
-			} else {
-				d, err = b.topo.Add(*v)
-			}
-			if err != nil {
-				return err
-			}
-			if err := b.raise(d); err != nil {
-				return err
-			}
-			b.crowd = append(b.crowd, place{Device: d})
-		}
-	}
-	return nil
-}
-
-func (b *bed) vmac(name string, mac [6]byte, ns *lab.NS) *lab.Vmac {
-	v := &lab.Vmac{Name: name, Mode: b.scene.Mode, NS: ns, MAC: net.HardwareAddr(mac[:])}
+// add makes a vmac and brings it up.
+func (b *bed) add(name string, mac [6]byte, ns *lab.NS) (place, error) {
+	v := lab.Vmac{Name: name, Mode: b.scene.Mode, NS: ns, MAC: net.HardwareAddr(mac[:])}
 	if b.scene.Mode == classify.Source {
 		v.Sources = []net.HardwareAddr{b.wire.MAC}
 	}
-	return v
-}
-
-// raise brings a vmac up, with offloads as the scene wants them.
-func (b *bed) raise(d *lab.Device) error {
-	if b.scene.Software {
-		if err := d.SetOffloads(false); err != nil {
-			return err
-		}
-	}
-	return d.Up()
-}
-
-// add makes a vmac and brings it up.
-func (b *bed) add(name string, mac [6]byte, ns *lab.NS) (place, error) {
-	d, err := b.topo.Add(*b.vmac(name, mac, ns))
+	d, err := b.topo.Add(v)
 	if err != nil {
 		return place{}, err
 	}
 	if b.scene.Mode == classify.Passthru {
 		d.MAC = b.topo.Parent.MAC
 	}
-	return place{Device: d}, b.raise(d)
+	if b.scene.Software {
+		if err := d.SetOffloads(false); err != nil {
+			return place{}, err
+		}
+	}
+	return place{Device: d}, d.Up()
 }
 
 // await waits until frames reach the vmacs that were made last: until then some
@@ -180,7 +135,7 @@ func (b *bed) await() error {
 }
 
 func (b *bed) reach(p place) error {
-	end := time.Now().Add(time.Minute)
+	end := time.Now().Add(10 * time.Second)
 	for ; ; time.Sleep(time.Millisecond) {
 		up, err := p.Operational()
 		if err != nil {

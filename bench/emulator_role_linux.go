@@ -10,7 +10,6 @@ import (
 	"runtime"
 	"runtime/pprof"
 	"slices"
-	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -97,7 +96,12 @@ func (e *engine) serve(o *emulatorOrder) (a emulatorAnswer, err error) {
 	a.Mallocs, a.CPU = m.Mallocs, time.Duration(u.Utime.Nano()+u.Stime.Nano())
 	switch {
 	case o.Add != nil:
-		err = e.in(o.In, func(ns control.Namespace) error { return e.add(o.Add, ns) })
+		err = e.in(o.In, func(ns control.Namespace) error {
+			if _, refusal := e.Link(context.Background(), *o.Add, ns); refusal != nil {
+				return fmt.Errorf("add %s: %w", o.Add.Name, refusal)
+			}
+			return nil
+		})
 	case o.Show != "":
 		err = e.in(o.In, func(ns control.Namespace) error {
 			links, err := e.Links(ns, o.Show)
@@ -113,21 +117,6 @@ func (e *engine) serve(o *emulatorOrder) (a emulatorAnswer, err error) {
 		a.Ledgers = e.Ledgers()
 	}
 	return a, err
-}
-
-// add makes vmacs. Requests that come together are published together.
-func (e *engine) add(list []control.LinkRequest, ns control.Namespace) error {
-	var wg sync.WaitGroup
-	errs := make([]error, len(list))
-	for i, r := range list {
-		wg.Go(func() {
-			if _, refusal := e.Link(context.Background(), r, ns); refusal != nil {
-				errs[i] = fmt.Errorf("add %s: %w", r.Name, refusal)
-			}
-		})
-	}
-	wg.Wait()
-	return errors.Join(errs...)
 }
 
 func (e *engine) in(path string, fn func(control.Namespace) error) error {

@@ -90,12 +90,6 @@ func (d *Device) search() (int, error) {
 		return -1, err
 	}
 	looked := map[uint64]bool{}
-	var short error // of descriptors, so that not everything could be looked at
-	note := func(err error) {
-		if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) {
-			short = err
-		}
-	}
 	look := func(path string) (fd int, ok bool) {
 		var st unix.Stat_t
 		if unix.Stat(path, &st) != nil || looked[st.Ino] {
@@ -104,12 +98,9 @@ func (d *Device) search() (int, error) {
 		looked[st.Ino] = true
 		fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 		if err != nil {
-			note(err)
 			return -1, false
 		}
-		index, err := indexIn(fd, name, mac)
-		note(err)
-		if index == 0 || !d.take(spot{st.Ino, index}, path) {
+		if index := indexIn(fd, name, mac); index == 0 || !d.take(spot{st.Ino, index}, path) {
 			unix.Close(fd)
 			return -1, false
 		}
@@ -129,12 +120,6 @@ func (d *Device) search() (int, error) {
 					return fd, nil
 				}
 			}
-			fd, err := unix.Open("/proc", unix.O_PATH|unix.O_CLOEXEC, 0) // could it be listed?
-			note(err)
-			unix.Close(fd)
-		}
-		if short != nil {
-			return -1, short
 		}
 		// It may have been deleted meanwhile.
 		if _, err := d.ifname(); err != nil {
@@ -146,30 +131,30 @@ func (d *Device) search() (int, error) {
 }
 
 // indexIn returns the index of the TAP that has both in ns, 0 if there is none.
-func indexIn(ns int, name string, mac [6]byte) (int, error) {
+func indexIn(ns int, name string, mac [6]byte) int {
 	var fs unix.Statfs_t
 	if unix.Fstatfs(ns, &fs) != nil || fs.Type != unix.NSFS_MAGIC {
-		return 0, nil
+		return 0
 	}
 	r, err := openRouteIn(ns)
 	if err != nil {
-		return 0, err
+		return 0
 	}
 	defer r.close()
 	info, err := unix.IoctlGetEthtoolDrvinfo(r.fd, name)
 	if err != nil || unix.ByteSliceToString(info.Driver[:]) != "tun" {
-		return 0, nil
+		return 0
 	}
 	req := hwReq{}
 	copy(req.name[:], name)
 	if ioctlHW(r.fd, unix.SIOCGIFHWADDR, &req) != nil || req.addr != mac {
-		return 0, nil
+		return 0
 	}
 	index, err := r.index(name)
 	if err != nil {
-		return 0, nil
+		return 0
 	}
-	return index, nil
+	return index
 }
 
 // own lists the thread's namespace and those that this process holds open.

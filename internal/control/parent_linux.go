@@ -26,7 +26,7 @@ func (e *Engine) lookParent(p *port) {
 		return
 	}
 	p.left = time.Time{}
-	p.keepVLANs()
+	p.keepVLANs(dev.name)
 	p.unicast.look(dev)
 	now := describe(p.id, dev, p.conn)
 	if old.Parent != now {

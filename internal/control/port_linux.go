@@ -101,7 +101,7 @@ func (e *Engine) openPort(id rules.ParentID, ns Namespace, dev *netdev) (_ *port
 		p.release()
 		return nil, fmt.Errorf("open parent: %w", err)
 	}
-	p.keepVLANs()
+	p.keepVLANs(dev.name)
 	ctx, stop := context.WithCancel(context.Background())
 	p.stop = stop
 	e.wg.Go(func() {
@@ -205,12 +205,8 @@ func (p *port) swap() (again bool) {
 
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	defer func() {
-		if !again { // else what was asked for is not there yet
-			p.have = want
-			e.published.Broadcast()
-		}
-	}()
+	p.have = want
+	defer e.published.Broadcast()
 	rp = e.state.Port(p.id)
 	if rp == nil || e.ports[p.id] != p {
 		return false

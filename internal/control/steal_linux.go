@@ -93,15 +93,16 @@ const vlanFile = "/proc/thread-self/net/vlan/config"
 
 // keepVLANs finds out which VLANs have a device of their own on the parent, whose
 // frames are not to be taken. The kernel announces a device anew when it gets or
-// loses one (NETDEV_CHANGEUPPER). The caller holds the lock, or is alone.
-func (p *port) keepVLANs() {
+// loses one (NETDEV_CHANGEUPPER). name is what it is called now. The caller holds
+// the lock, or is alone.
+func (p *port) keepVLANs(name string) {
 	if _, err := os.Stat(vlanFile); err != nil {
 		return
 	}
 	var text []byte
 	err := p.ns.Do(func() (err error) { text, err = os.ReadFile(vlanFile); return err })
 	if err == nil {
-		ids := vlansOn(p.name, string(text))
+		ids := vlansOn(name, string(text))
 		if slices.Equal(ids, p.vlans) {
 			return
 		}
