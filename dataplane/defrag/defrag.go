@@ -110,7 +110,7 @@ func (d *Queues) Expire(now time.Duration) {
 func (d *Queues) Add(dst, raw []byte, at int, b Beside, now time.Duration) (frame []byte, beside Beside, whole bool, reason classify.Reason) {
 	ip, ok := classify.Fragment(raw[at:])
 	if !ok {
-		return dst, b, false, classify.FragmentBad
+		return dst, Beside{}, false, classify.FragmentBad
 	}
 	d.stats.Fragments++
 	d.Expire(now)
@@ -118,7 +118,7 @@ func (d *Queues) Add(dst, raw []byte, at int, b Beside, now time.Duration) (fram
 	f.beside = b
 	q := d.find(f.key, now)
 	if q == nil {
-		return dst, b, false, classify.FragmentNoRoom
+		return dst, Beside{}, false, classify.FragmentNoRoom
 	}
 	if d.tooFar(q) {
 		d.reinit(q, now)
@@ -130,13 +130,13 @@ func (d *Queues) Add(dst, raw []byte, at int, b Beside, now time.Duration) (fram
 	case classify.FragmentHeld:
 		d.keep(q, &f, raw, at)
 	case classify.FragmentDuplicate:
-		return dst, b, false, reason // what is held stays
+		return dst, Beside{}, false, reason // what is held stays
 	default:
 		d.discard(q)
-		return dst, b, false, reason
+		return dst, Beside{}, false, reason
 	}
-	if !q.first || !q.last || q.got != q.length {
-		return dst, b, false, reason
+	if !q.last || q.got < q.length {
+		return dst, Beside{}, false, reason
 	}
 	// ip_frag_reasm
 	ecn, valid := congestion(q.ecn)
@@ -144,12 +144,12 @@ func (d *Queues) Add(dst, raw []byte, at int, b Beside, now time.Duration) (fram
 		d.stats.Waiting-- // this one has never waited
 		q.pieces = q.pieces[:len(q.pieces)-1]
 		d.discard(q)
-		return dst, b, false, classify.FragmentBad
+		return dst, Beside{}, false, classify.FragmentBad
 	}
 	frame = q.datagram(dst, at, ecn)
 	d.stats.Datagrams++
 	d.kill(q)
-	return frame, q.beside, true, classify.FragmentHeld
+	return frame, q.beside, true, classify.Delivered
 }
 
 // fragment is one that has come in, parsed.
@@ -190,11 +190,11 @@ func parse(raw []byte, ip int) fragment {
 // congestion is ip_frag_ecn_table: what fragments say together of the congestion
 // that they met. Those of a sender that doesn't know ECN don't go with others.
 func congestion(seen uint8) (bits uint8, valid bool) {
-	const notECT, ce = 1 << 0, 1 << 3
-	switch {
-	case seen&notECT != 0:
-		return 0, seen == notECT
-	case seen&ce != 0 && seen != ce:
+	const notECT, ce = 1, 8 // of 1 << (tos & 3)
+	if seen&notECT != 0 {
+		return 0, seen <= notECT
+	}
+	if seen&ce != 0 {
 		return 3, true
 	}
 	return 0, true

@@ -20,7 +20,6 @@ type part struct {
 	tagged          bool
 	broadcast       bool
 	from            byte // last octet of the sender's address
-	octets          []byte
 	badSum, unicast bool
 }
 
@@ -75,10 +74,7 @@ func add(t *testing.T, d *Queues, p part, now time.Duration) ([]byte, classify.R
 	if whole != (frame != nil) {
 		t.Fatalf("whole %v, %d octets", whole, len(frame))
 	}
-	if whole {
-		return frame, classify.Delivered
-	}
-	return nil, reason
+	return frame, reason
 }
 
 // The corpus of internal/lab has the kernel's behaviour, fragment by fragment,
@@ -106,6 +102,9 @@ func TestTime(t *testing.T) {
 	}
 
 	d := New(l)
+	if d.Limits() != l {
+		t.Errorf("%+v", d.Limits())
+	}
 	for id := range uint16(10) {
 		p := first
 		p.id = id
@@ -199,11 +198,35 @@ func TestCharge(t *testing.T) {
 	}
 }
 
+// Where the next larger buffer begins.
+func TestTruesize(t *testing.T) {
+	for frame, want := range map[int]int{160: 832, 161: 1280, 608: 1280, 609: 2304, 1632: 2304, 1633: 4352} {
+		if got := truesize(frame); got != want {
+			t.Errorf("%d octets: %d, want %d", frame, got, want)
+		}
+	}
+}
+
+// ip_frag_ecn_table, by what occurred: 1 is Not-ECT, 2 ECT(1), 4 ECT(0), 8 CE.
+func TestCongestion(t *testing.T) {
+	for seen := range uint8(16) {
+		bits, valid := congestion(seen)
+		wantValid := seen&1 == 0 || seen == 1
+		wantBits := uint8(0)
+		if wantValid && seen >= 8 {
+			wantBits = 3
+		}
+		if bits != wantBits || valid != wantValid {
+			t.Errorf("%04b: %d, %v", seen, bits, valid)
+		}
+	}
+}
+
 // A flood of fragments that never become whole needs no more than was charged.
 func TestHeldIsBounded(t *testing.T) {
 	d := New(DefaultLimits())
 	n := 0
-	for i := range 100000 {
+	for i := range 10000 {
 		p := part{id: uint16(i), src: byte(i >> 16), start: 8, size: 1400, more: true}
 		if _, got := add(t, d, p, 0); got == classify.FragmentHeld {
 			n++
@@ -246,6 +269,9 @@ func TestNone(t *testing.T) {
 		d := New(DefaultLimits())
 		if _, got := add(t, d, p, 0); got != classify.FragmentBad || !d.Empty() {
 			t.Errorf("%+v: %v", p, got)
+		}
+		if dst, beside, _, _ := d.Add([]byte{7}, p.frame(), 0, Beside{Untagged: 4}, 0); !bytes.Equal(dst, []byte{7}) || beside != (Beside{}) {
+			t.Errorf("%+v: %x, %+v came back", p, dst, beside)
 		}
 	}
 	whole := part{size: 8, more: true, tagged: true}.frame()

@@ -23,13 +23,12 @@ type queue struct {
 	pieces    []piece
 	length    int  // of the data, as far as is known
 	got       int  // octets of data (meat)
-	first     bool // INET_FRAG_FIRST_IN
 	last      bool // INET_FRAG_LAST_IN
 	ecn       uint8
 	maxSize   int // of a fragment with its header
 	maxDFSize int // of one with IP_DF
 
-	// Of the fragment at offset 0.
+	// Of the fragment at offset 0, which is there if got is length.
 	head   []byte // all before its data
 	header int    // length of its IPv4 header
 	beside Beside
@@ -68,14 +67,13 @@ func (d *Queues) find(k key, now time.Duration) *queue {
 	d.byKey[k] = q
 	d.append(q, now)
 	d.charge(q, queueSize)
-	if d.limits.Distance > 0 { // ip4_frag_init
-		q.peer = d.peers[k.src]
-		if q.peer == nil {
-			q.peer = new(peer)
-			d.peers[k.src] = q.peer
-		}
-		q.peer.queues++
+	q.peer = d.peers[k.src] // ip4_frag_init
+	if q.peer == nil {
+		q.peer = new(peer)
+		d.peers[k.src] = q.peer
 	}
+	q.peer.queues++
+	q.rid = q.peer.rid
 	return q
 }
 
@@ -107,13 +105,10 @@ func (d *Queues) charge(q *queue, n int) {
 // tooFar is ip_frag_too_far: whether so many other fragments came from the same
 // address that the id may have been used again.
 func (d *Queues) tooFar(q *queue) bool {
-	if q.peer == nil || d.limits.Distance <= 0 {
-		return false
-	}
 	start := q.rid
 	q.peer.rid++
 	q.rid = q.peer.rid
-	return len(q.pieces) > 0 && q.rid-start > uint32(d.limits.Distance)
+	return d.limits.Distance > 0 && q.rid-start > uint32(d.limits.Distance)
 }
 
 // reinit is ip_frag_reinit: the queue begins anew, for as long again. It keeps
@@ -135,13 +130,13 @@ func (d *Queues) reinit(q *queue, now time.Duration) {
 // eight before the end.
 func (q *queue) place(f *fragment) classify.Reason {
 	if !f.more {
-		if f.end < q.length || q.last && f.end != q.length {
+		if f.end < q.length || q.last && f.end > q.length {
 			return classify.FragmentBad
 		}
 		q.last = true
 		q.length = f.end
 	} else {
-		if f.end&7 != 0 {
+		if f.end&7 > 0 {
 			f.end &^= 7
 			if f.beside.Checksum != ChecksumUnnecessary {
 				f.beside.Checksum = ChecksumNone
@@ -154,7 +149,7 @@ func (q *queue) place(f *fragment) classify.Reason {
 			q.length = f.end
 		}
 	}
-	if f.end == f.start {
+	if f.end <= f.start {
 		return classify.FragmentBad
 	}
 	return classify.FragmentHeld
@@ -163,28 +158,26 @@ func (q *queue) place(f *fragment) classify.Reason {
 // insert is inet_frag_queue_insert.
 func (q *queue) insert(start, end int) classify.Reason {
 	n := len(q.runs)
-	switch {
-	case n == 0:
-		q.runs = append(q.runs, run{start, end})
-	case q.tailEnd < end: // at the end, mostly
-		switch {
-		case start < q.tailEnd:
-			return classify.FragmentOverlap
-		case start == q.tailEnd:
-			q.runs[n-1].end = end
-		default:
-			q.runs = append(q.runs, run{start, end})
-		}
-	default:
+	if end <= q.tailEnd {
+		// There is a run that ends behind start: the tail's.
 		i := sort.Search(n, func(i int) bool { return start < q.runs[i].end })
-		switch {
-		case i == n || end <= q.runs[i].start:
+		switch r := q.runs[i]; {
+		case end <= r.start:
 			q.runs = slices.Insert(q.runs, i, run{start, end})
-			return classify.FragmentHeld // the tail stays
-		case start >= q.runs[i].start && end <= q.runs[i].end:
+			return classify.FragmentHeld
+		case start >= r.start && end <= r.end:
 			return classify.FragmentDuplicate
 		}
 		return classify.FragmentOverlap
+	}
+	// At the end, mostly.
+	if start < q.tailEnd {
+		return classify.FragmentOverlap
+	}
+	if n < 1 || start > q.tailEnd {
+		q.runs = append(q.runs, run{start, end})
+	} else {
+		q.runs[n-1].end = end
 	}
 	q.tailEnd = end
 	return classify.FragmentHeld
@@ -194,7 +187,6 @@ func (q *queue) insert(start, end int) classify.Reason {
 func (d *Queues) keep(q *queue, f *fragment, raw []byte, at int) {
 	size := f.end - f.start
 	if f.start == 0 {
-		q.first = true
 		q.head = append([]byte(nil), raw[:f.data]...)
 		q.header = f.data - f.ip
 		q.beside = f.beside
@@ -226,12 +218,12 @@ func (q *queue) datagram(dst []byte, at int, ecn uint8) []byte {
 	h[1] |= ecn
 	binary.BigEndian.PutUint16(h[2:], uint16(q.header+q.length))
 	field := uint16(0)
-	if q.maxDFSize == q.maxSize {
+	if q.maxDFSize >= q.maxSize {
 		field = 0x4000 // only if the largest fragment had it
 	}
 	binary.BigEndian.PutUint16(h[6:], field)
 	checksum(h)
-	if q.checksums != 1<<q.beside.Checksum {
+	if q.checksums > 1<<q.beside.Checksum { // its own is among them
 		q.beside.Checksum = ChecksumNone
 	}
 	return dst
@@ -281,10 +273,8 @@ func (d *Queues) kill(q *queue) {
 	d.unlink(q)
 	d.stats.Waiting -= len(q.pieces)
 	d.stats.Memory -= q.charge
-	if q.peer != nil {
-		if q.peer.queues--; q.peer.queues == 0 {
-			delete(d.peers, q.key.src)
-		}
+	if q.peer.queues--; q.peer.queues < 1 {
+		delete(d.peers, q.key.src)
 	}
 }
 

@@ -63,7 +63,7 @@ func (s *slow) add(raw []byte, at int, b Beside, now time.Duration) (frame []byt
 		}
 	}
 	if s.limits.Memory <= 0 || s.memory() > s.limits.Memory {
-		return nil, b, false, classify.FragmentNoRoom
+		return nil, Beside{}, false, classify.FragmentNoRoom
 	}
 	eth := 14
 	if raw[at+12] != 8 {
@@ -106,7 +106,7 @@ func (s *slow) add(raw []byte, at int, b Beside, now time.Duration) (frame []byt
 	end := start + len(data)
 	spoilt := func(r classify.Reason) ([]byte, Beside, bool, classify.Reason) {
 		delete(s.queues, k)
-		return nil, b, false, r
+		return nil, Beside{}, false, r
 	}
 	switch {
 	case more && q.last && end > q.length, !more && end < q.length, !more && q.last && end != q.length, len(data) == 0:
@@ -125,7 +125,7 @@ func (s *slow) add(raw []byte, at int, b Beside, now time.Duration) (frame []byt
 	}
 	switch {
 	case len(owners) == 1 && free == 0:
-		return nil, b, false, classify.FragmentDuplicate
+		return nil, Beside{}, false, classify.FragmentDuplicate
 	case len(owners) > 0:
 		return spoilt(classify.FragmentOverlap)
 	}
@@ -154,18 +154,18 @@ func (s *slow) add(raw []byte, at int, b Beside, now time.Duration) (frame []byt
 	q.memory += truesize(len(raw) - at)
 	q.pieces++
 	if !q.last || len(q.octets) != q.length {
-		return nil, b, false, classify.FragmentHeld
+		return nil, Beside{}, false, classify.FragmentHeld
 	}
 	delete(s.queues, k)
 	if q.headerLen+q.length > 65535 {
-		return nil, b, false, classify.FragmentBad
+		return nil, Beside{}, false, classify.FragmentBad
 	}
 	counts := [4]int{}
 	for _, t := range q.tos {
 		counts[t]++
 	}
 	if counts[0] > 0 && counts[0] < len(q.tos) {
-		return nil, b, false, classify.FragmentBad
+		return nil, Beside{}, false, classify.FragmentBad
 	}
 	h := q.head[len(q.head)-q.headerLen:]
 	if counts[3] > 0 {
@@ -195,7 +195,7 @@ func (s *slow) add(raw []byte, at int, b Beside, now time.Duration) (frame []byt
 			break
 		}
 	}
-	return frame, q.beside, true, classify.FragmentHeld
+	return frame, q.beside, true, classify.Delivered
 }
 
 func largest(list []int) (n int) {
