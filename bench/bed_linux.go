@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -85,36 +86,80 @@ func (b *bed) furnish(own bool) error {
 		if err != nil {
 			return err
 		}
-		for i := range b.scene.Crowd {
-			p, err := b.add(fmt.Sprintf("c%d", i), [6]byte{2, 0, 0, 2, byte(i >> 8), byte(i)}, ns)
-			if err != nil {
-				return err
-			}
-			b.crowd = append(b.crowd, p)
+		if err := b.gather(ns); err != nil {
+			return err
 		}
 	}
 	return b.await()
 }
 
-// add makes a vmac and brings it up.
-func (b *bed) add(name string, mac [6]byte, ns *lab.NS) (place, error) {
-	v := lab.Vmac{Name: name, Mode: b.scene.Mode, NS: ns, MAC: net.HardwareAddr(mac[:])}
+// several is a driver that makes many vmacs faster at once than one by one.
+type several interface {
+	addAll(parent *lab.Device, list []*lab.Vmac) error
+}
+
+// gather makes the crowd.
+func (b *bed) gather(ns *lab.NS) error {
+	const atOnce = 64
+	var list []*lab.Vmac
+	for i := range b.scene.Crowd {
+		list = append(list, b.vmac(fmt.Sprintf("c%d", i), [6]byte{2, 0, 0, 2, byte(i >> 8), byte(i)}, ns))
+	}
+	for part := range slices.Chunk(list, atOnce) {
+		s, ok := b.driver.(several)
+		if ok {
+			if err := s.addAll(b.topo.Parent, part); err != nil {
+				return err
+			}
+		}
+		for _, v := range part {
+			var d *lab.Device
+			var err error
+			if ok {
+				d, err = lab.Find(v.NS, v.Name)
+			} else {
+				d, err = b.topo.Add(*v)
+			}
+			if err != nil {
+				return err
+			}
+			if err := b.raise(d); err != nil {
+				return err
+			}
+			b.crowd = append(b.crowd, place{Device: d})
+		}
+	}
+	return nil
+}
+
+func (b *bed) vmac(name string, mac [6]byte, ns *lab.NS) *lab.Vmac {
+	v := &lab.Vmac{Name: name, Mode: b.scene.Mode, NS: ns, MAC: net.HardwareAddr(mac[:])}
 	if b.scene.Mode == classify.Source {
 		v.Sources = []net.HardwareAddr{b.wire.MAC}
 	}
-	d, err := b.topo.Add(v)
+	return v
+}
+
+// raise brings a vmac up, with offloads as the scene wants them.
+func (b *bed) raise(d *lab.Device) error {
+	if b.scene.Software {
+		if err := d.SetOffloads(false); err != nil {
+			return err
+		}
+	}
+	return d.Up()
+}
+
+// add makes a vmac and brings it up.
+func (b *bed) add(name string, mac [6]byte, ns *lab.NS) (place, error) {
+	d, err := b.topo.Add(*b.vmac(name, mac, ns))
 	if err != nil {
 		return place{}, err
 	}
 	if b.scene.Mode == classify.Passthru {
 		d.MAC = b.topo.Parent.MAC
 	}
-	if b.scene.Software {
-		if err := d.SetOffloads(false); err != nil {
-			return place{}, err
-		}
-	}
-	return place{Device: d}, d.Up()
+	return place{Device: d}, b.raise(d)
 }
 
 // await waits until frames reach the vmacs that were made last: until then some
@@ -135,7 +180,7 @@ func (b *bed) await() error {
 }
 
 func (b *bed) reach(p place) error {
-	end := time.Now().Add(10 * time.Second)
+	end := time.Now().Add(time.Minute)
 	for ; ; time.Sleep(time.Millisecond) {
 		up, err := p.Operational()
 		if err != nil {
@@ -221,77 +266,6 @@ func (b *bed) shape(bitsPerSecond uint64) error {
 
 // Close takes everything away.
 func (b *bed) Close() error { return errors.Join(b.driver.Close(), b.topo.Close()) }
-
-// site is a parent of the caller's, and the device at its other end if that is
-// here too: it is taken into a namespace of its own meanwhile.
-type site struct {
-	parent, wire *lab.Device
-	home         *lab.NS
-}
-
-func newSite(parent, wire string) (_ *site, err error) {
-	s := &site{}
-	if s.home, err = lab.Current(); err != nil {
-		return nil, err
-	}
-	if s.parent, err = lab.Find(s.home, parent); err != nil {
-		return nil, err
-	}
-	if wire == "" {
-		return s, nil
-	}
-	w, err := lab.Find(s.home, wire)
-	if err != nil {
-		return nil, err
-	}
-	ns, err := lab.NewNS()
-	if err != nil {
-		return nil, err
-	}
-	if err := move(w, ns); err != nil {
-		return nil, errors.Join(err, ns.Close())
-	}
-	s.wire = w
-	err = errors.Join(w.Up(), w.AddAddr("10.1.1.1/24"))
-	for end := time.Now().Add(10 * time.Second); err == nil; time.Sleep(time.Millisecond) {
-		up, e := w.Operational()
-		if up || e != nil {
-			err = e
-			break
-		}
-		if time.Now().After(end) {
-			err = fmt.Errorf("%s has no carrier", wire)
-		}
-	}
-	if err != nil {
-		return nil, errors.Join(err, s.close())
-	}
-	return s, nil
-}
-
-// move takes a device to another namespace.
-func move(d *lab.Device, ns *lab.NS) error {
-	err := d.NS.Do(func() error {
-		return netlink.LinkSetNsFd(&netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: d.Index}}, ns.FD())
-	})
-	if err != nil {
-		return fmt.Errorf("move %s: %w", d.Name, err)
-	}
-	moved, err := lab.Find(ns, d.Name)
-	if err == nil {
-		*d = *moved
-	}
-	return err
-}
-
-// close puts the wire back where it was, up as it was while it was used.
-func (s *site) close() error {
-	if s.wire == nil {
-		return nil
-	}
-	ns := s.wire.NS
-	return errors.Join(move(s.wire, s.home), s.wire.Up(), ns.Close())
-}
 
 // received sums up what devices of one namespace have received.
 func received(list []place) (c lab.Counters, at time.Time, err error) {

@@ -102,6 +102,7 @@ func (c Case) Name() string {
 	add(c.Shaped > 0, "link=%dM", c.Shaped/1e6)
 	add(c.Churn, "churn=on")
 	add(c.Flood, "flood=on")
+	add(c.Sides != nil, "case=%s", c.Key)
 	return strings.Join(parts, "/")
 }
 

@@ -81,6 +81,7 @@ func TestParseContender(t *testing.T) {
 		"umacvlan:wire=mmsg":                "umacvlan wire=mmsg",
 		"umacvlan:wire=ring:offload=off":    "umacvlan wire=ring offload=off",
 		"umacvlan:without=uso:without=tcx":  "umacvlan without=uso without=tcx",
+		"umacvlan:waking=sleep:steal=none":  "umacvlan waking=sleep steal=none",
 		"umacvlan:exe=/tmp/old":             "umacvlan exe=/tmp/old",
 		"naive":                             "naive TAP loop",
 		"linux":                             `there is no contender "linux"; there are kernel, umacvlan, naive, ovs, vde, none`,

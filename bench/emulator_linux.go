@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/umacvlan/umacvlan/classify"
+	"github.com/umacvlan/umacvlan/dataplane"
 	"github.com/umacvlan/umacvlan/internal/control"
 	"github.com/umacvlan/umacvlan/internal/feature"
 	"github.com/umacvlan/umacvlan/internal/lab"
@@ -25,8 +26,10 @@ type emulator struct {
 // variants are the options of the emulator that can be forced, and their values.
 // "without" is one feature and may be given again.
 var variants = map[string][]string{
-	"wire":    {"ring", "mmsg"},
+	"wire":    {dataplane.BackendRing, dataplane.BackendMmsg},
 	"offload": {"on", "off"},
+	"waking":  {dataplane.WakingYield, dataplane.WakingSleep},
+	"steal":   dataplane.StealRungs,
 }
 
 func checkVariant(key, value string) error {
@@ -50,11 +53,11 @@ func checkVariant(key, value string) error {
 	return fmt.Errorf("umacvlan:%s=%s: not one of %s", key, value, strings.Join(values, ", "))
 }
 
-// emulatorOrder asks for a new vmac, for one vmac's counters, or, if it is
-// empty, only for the port's.
+// emulatorOrder asks for new vmacs, for one vmac's counters, or, if it is empty,
+// only for the port's.
 type emulatorOrder struct {
 	Options []string // the first order's
-	Add     *control.LinkRequest
+	Add     []control.LinkRequest
 	In      string // namespace that Add's parent or Show is in
 	Show    string
 }
@@ -71,46 +74,59 @@ type emulatorAnswer struct {
 func (e *emulator) Name() string { return Subject }
 
 func (e *emulator) Add(parent *lab.Device, v *lab.Vmac) error {
+	return e.addAll(parent, []*lab.Vmac{v})
+}
+
+func (e *emulator) addAll(parent *lab.Device, list []*lab.Vmac) error {
 	if e.p == nil {
-		var env, without []string
-		for _, o := range e.options {
-			if f, ok := strings.CutPrefix(o, "without="); ok {
-				without = append(without, f)
+		if err := e.open(); err != nil {
+			return err
+		}
+	}
+	o := emulatorOrder{In: parent.NS.Path()}
+	for _, v := range list {
+		mode, to, mac := uint32(v.Mode), v.NS.Path(), v.MAC.String()
+		r := control.LinkRequest{
+			Op: "add", Name: v.Name, Parent: parent.Name, Kind: "macvlan", Address: &mac,
+			Data: &control.MacvlanData{Mode: &mode},
+		}
+		if v.NS.Inode() != parent.NS.Inode() {
+			r.ToNetns = &to
+		}
+		if len(v.Sources) > 0 {
+			set := uint32(3)
+			r.Data.MacaddrMode = &set
+			for _, m := range v.Sources {
+				r.Data.MacaddrData = append(r.Data.MacaddrData, m.String())
 			}
 		}
-		if len(without) > 0 {
-			env = append(env, feature.Variable+"="+strings.Join(without, ","))
-		}
-		exe := e.exe
-		if exe == "" {
-			exe = "/proc/self/exe"
-		}
-		p, err := startFrom(exe, nil, "emulator", emulatorOrder{Options: e.options}, env...)
-		if err != nil {
-			return err
-		}
-		e.p = p
-		if err := e.hear(&emulatorAnswer{}); err != nil {
-			return err
-		}
+		o.Add = append(o.Add, r)
 	}
-	mode, to, mac := uint32(v.Mode), v.NS.Path(), v.MAC.String()
-	r := control.LinkRequest{
-		Op: "add", Name: v.Name, Parent: parent.Name, Kind: "macvlan", Address: &mac,
-		Data: &control.MacvlanData{Mode: &mode},
-	}
-	if v.NS.Inode() != parent.NS.Inode() {
-		r.ToNetns = &to
-	}
-	if len(v.Sources) > 0 {
-		set := uint32(3)
-		r.Data.MacaddrMode = &set
-		for _, m := range v.Sources {
-			r.Data.MacaddrData = append(r.Data.MacaddrData, m.String())
-		}
-	}
-	_, err := e.ask(emulatorOrder{Add: &r, In: parent.NS.Path()})
+	_, err := e.ask(o)
 	return err
+}
+
+// open starts the process.
+func (e *emulator) open() error {
+	var env, without []string
+	for _, o := range e.options {
+		if f, ok := strings.CutPrefix(o, "without="); ok {
+			without = append(without, f)
+		}
+	}
+	if len(without) > 0 {
+		env = append(env, feature.Variable+"="+strings.Join(without, ","))
+	}
+	exe := e.exe
+	if exe == "" {
+		exe = "/proc/self/exe"
+	}
+	p, err := startFrom(exe, nil, "emulator", emulatorOrder{Options: e.options}, env...)
+	if err != nil {
+		return err
+	}
+	e.p = p
+	return e.hear(&emulatorAnswer{})
 }
 
 // Counters returns what the engine counts for a vmac, not the TAP's own.
@@ -156,7 +172,7 @@ func (e *emulator) ask(o emulatorOrder) (a emulatorAnswer, err error) {
 }
 
 func (e *emulator) hear(a *emulatorAnswer) error {
-	if err := e.p.hear(patience, a); err != nil {
+	if err := e.p.hear(4*patience, a); err != nil { // a busy machine, thousands of vmacs
 		return err
 	}
 	if a.Error != "" {

@@ -9,12 +9,12 @@ import (
 	"os"
 	"runtime"
 	"runtime/pprof"
-	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 
-	"github.com/umacvlan/umacvlan/dataplane"
 	"github.com/umacvlan/umacvlan/internal/control"
 )
 
@@ -73,13 +73,18 @@ func emulatorRole(in *json.Decoder, out *json.Encoder) (err error) {
 // to be forced.
 func startEngine(options []string) *engine {
 	o := control.EngineOptions{AbandonedEvery: 2 * time.Second}
-	if slices.Contains(options, "wire=ring") {
-		o.Wire.Backend = dataplane.BackendRing
+	for _, option := range options {
+		switch key, value, _ := strings.Cut(option, "="); key {
+		case "wire":
+			o.Wire.Backend = value
+		case "offload":
+			o.Wire.NoHeader = value == "off"
+		case "waking":
+			o.Wire.Waking = value
+		case "steal":
+			o.Steal = value
+		}
 	}
-	if slices.Contains(options, "wire=mmsg") {
-		o.Wire.Backend = dataplane.BackendMmsg
-	}
-	o.Wire.NoHeader = slices.Contains(options, "offload=off")
 	ctx, stop := context.WithCancel(context.Background())
 	e := &engine{control.NewEngine(o), stop, make(chan error, 1)}
 	go func() { e.done <- e.Run(ctx) }()
@@ -96,12 +101,7 @@ func (e *engine) serve(o *emulatorOrder) (a emulatorAnswer, err error) {
 	a.Mallocs, a.CPU = m.Mallocs, time.Duration(u.Utime.Nano()+u.Stime.Nano())
 	switch {
 	case o.Add != nil:
-		err = e.in(o.In, func(ns control.Namespace) error {
-			if _, refusal := e.Link(context.Background(), *o.Add, ns); refusal != nil {
-				return fmt.Errorf("add %s: %w", o.Add.Name, refusal)
-			}
-			return nil
-		})
+		err = e.in(o.In, func(ns control.Namespace) error { return e.add(o.Add, ns) })
 	case o.Show != "":
 		err = e.in(o.In, func(ns control.Namespace) error {
 			links, err := e.Links(ns, o.Show)
@@ -117,6 +117,21 @@ func (e *engine) serve(o *emulatorOrder) (a emulatorAnswer, err error) {
 		a.Ledgers = e.Ledgers()
 	}
 	return a, err
+}
+
+// add makes vmacs. Requests that come together are published together.
+func (e *engine) add(list []control.LinkRequest, ns control.Namespace) error {
+	var wg sync.WaitGroup
+	errs := make([]error, len(list))
+	for i, r := range list {
+		wg.Go(func() {
+			if _, refusal := e.Link(context.Background(), r, ns); refusal != nil {
+				errs[i] = fmt.Errorf("add %s: %w", r.Name, refusal)
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
 }
 
 func (e *engine) in(path string, fn func(control.Namespace) error) error {

@@ -39,7 +39,7 @@ func (b *bed) ends(c Case) (from, to place) {
 
 // once is one repetition of a case on a bed. What the receiver got must have
 // gone through the driver, as the driver's own counters say.
-func (o *Options) once(c Case, b *bed) (s Sample, err error) {
+func (o *runner) once(c Case, b *bed) (s Sample, err error) {
 	if c.Shaped > 0 {
 		if err := b.shape(c.Shaped); err != nil {
 			return s, err
@@ -168,7 +168,7 @@ func (b *bed) carried(from, to place, sent, got lab.Counters, r outcome) error {
 // idle waits, and returns what the emulator's process has spent since the first
 // repetition on this bed: what the daemon does every other second is in the
 // later ones.
-func (o *Options) idle(b *bed) (s Sample, err error) {
+func (o *runner) idle(b *bed) (s Sample, err error) {
 	if b.rest == nil {
 		if b.rest, err = quiet(b.driver); err != nil {
 			return s, err
@@ -178,7 +178,9 @@ func (o *Options) idle(b *bed) (s Sample, err error) {
 		}
 		b.restSince = time.Now()
 	}
-	time.Sleep(max(o.Last, 800*time.Millisecond))
+	if err := o.sleep(max(o.Last, 800*time.Millisecond)); err != nil {
+		return s, err
+	}
 	after, err := quiet(b.driver)
 	if err != nil {
 		return s, err
@@ -186,6 +188,15 @@ func (o *Options) idle(b *bed) (s Sample, err error) {
 	s.Value = 100 * (after.cpu - b.rest.cpu).Seconds() / time.Since(b.restSince).Seconds()
 	s.Metrics = map[string]float64{}
 	return s, nil
+}
+
+func (o *runner) sleep(d time.Duration) error {
+	select {
+	case <-o.ctx.Done():
+		return o.ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
 }
 
 // churn adds and deletes vmacs until stop is called.

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"os/exec"
 	"runtime"
 	"runtime/debug"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -67,6 +69,9 @@ type process struct {
 	answer *json.Decoder
 	stderr bytes.Buffer
 	ended  bool
+
+	abandoned atomic.Bool
+	forget    func() bool // ends what until began, if it has
 }
 
 // patience bounds how long a child may take beyond its orders.
@@ -117,6 +122,14 @@ func startFrom(exe string, ns *lab.NS, role string, order any, env ...string) (*
 	return p, nil
 }
 
+// until lets nobody wait for the child once ctx is done.
+func (p *process) until(ctx context.Context) {
+	p.forget = context.AfterFunc(ctx, func() {
+		p.abandoned.Store(true)
+		_ = p.out.SetReadDeadline(time.Unix(1, 0))
+	})
+}
+
 // tell sends an order.
 func (p *process) tell(order any) error {
 	if err := p.orders.Encode(order); err != nil {
@@ -128,6 +141,9 @@ func (p *process) tell(order any) error {
 // hear waits for the next report.
 func (p *process) hear(within time.Duration, report any) error {
 	_ = p.out.SetReadDeadline(time.Now().Add(within))
+	if p.abandoned.Load() {
+		_ = p.out.SetReadDeadline(time.Unix(1, 0))
+	}
 	if err := p.answer.Decode(report); err != nil {
 		return fmt.Errorf("%s: no report: %w", p.role, err)
 	}
@@ -141,6 +157,9 @@ func (p *process) stop() error {
 		return nil
 	}
 	p.ended = true
+	if p.forget != nil {
+		p.forget()
+	}
 	p.in.Close()
 	p.out.Close()
 	kill := time.AfterFunc(patience, func() { _ = p.cmd.Process.Kill() })

@@ -106,7 +106,7 @@ func Run(ctx context.Context, o Options, cases []Case) (results []Result, err er
 	defer func() { err = errors.Join(err, r.close()) }()
 	plan := make([][]side, len(cases))
 	for i, c := range cases {
-		if err := o.suits(c); err != nil {
+		if err := o.Suits(c); err != nil {
 			return nil, err
 		}
 		if plan[i], err = o.sides(c); err != nil {
@@ -150,8 +150,8 @@ func (r *runner) close() (err error) {
 	return err
 }
 
-// suits says why a case can't be played on a parent of the caller's.
-func (o *Options) suits(c Case) error {
+// Suits says why a case can't be played on a parent of the caller's.
+func (o *Options) Suits(c Case) error {
 	if o.Parent == "" {
 		return nil
 	}
@@ -171,7 +171,7 @@ func (o *Options) suits(c Case) error {
 // Suitable leaves out the cases that can't be played on the caller's parent.
 func (o *Options) Suitable(cases []Case) (list []Case) {
 	for _, c := range cases {
-		if o.suits(c) == nil {
+		if o.Suits(c) == nil {
 			list = append(list, c)
 		}
 	}

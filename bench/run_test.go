@@ -123,7 +123,7 @@ func TestEveryKindOfCase(t *testing.T) {
 // The other switches that are installed, and the options of this one.
 func TestEveryContender(t *testing.T) {
 	lab.Need(t, lab.NeedNS, lab.NeedTUN)
-	o := tiny(t, "umacvlan", "umacvlan:wire=mmsg", "umacvlan:offload=off", "umacvlan:without=vnet-hdr", "naive", "ovs", "vde")
+	o := tiny(t, "umacvlan", "umacvlan:wire=mmsg", "umacvlan:offload=off", "umacvlan:without=vnet-hdr", "umacvlan:waking=sleep:steal=none", "naive", "ovs", "vde")
 	for _, r := range run(t, o, cases(t, "tcp-in")) {
 		for _, s := range r.Series {
 			want, ok := map[string]string{

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -12,12 +13,14 @@ import (
 // trafficPort is where receivers listen.
 const trafficPort = 5201
 
-// prepare starts a role in a namespace and waits until it is ready.
-func prepare(ns *lab.NS, role string, order any) (*process, error) {
+// prepare starts a role in a namespace and waits until it is ready. Nobody waits
+// for it any longer once ctx is done.
+func prepare(ctx context.Context, ns *lab.NS, role string, order any) (*process, error) {
 	p, err := start(ns, role, order)
 	if err != nil {
 		return nil, err
 	}
+	p.until(ctx)
 	if err := p.hear(patience, &ready{}); err != nil {
 		return nil, errors.Join(err, p.stop())
 	}
@@ -25,7 +28,7 @@ func prepare(ns *lab.NS, role string, order any) (*process, error) {
 }
 
 // tcp sends streams and returns the rate that the receiver saw.
-func (o *Options) tcp(c Case, b *bed, from, to place) (r outcome, err error) {
+func (o *runner) tcp(c Case, b *bed, from, to place) (r outcome, err error) {
 	listen := []spot{{to.NS.Path(), netip.AddrPortFrom(to.addr, trafficPort)}}
 	if c.Spread {
 		listen = nil
@@ -37,7 +40,7 @@ func (o *Options) tcp(c Case, b *bed, from, to place) (r outcome, err error) {
 	for i := range c.Streams {
 		connect = append(connect, listen[i%len(listen)].Addr)
 	}
-	sink, err := prepare(nil, "tcp-sink", sinkOrder{listen, c.Streams, o.Warmup})
+	sink, err := prepare(o.ctx, nil, "tcp-sink", sinkOrder{listen, c.Streams, o.Warmup})
 	if err != nil {
 		return r, err
 	}
@@ -45,7 +48,7 @@ func (o *Options) tcp(c Case, b *bed, from, to place) (r outcome, err error) {
 	if err := sink.tell(ready{}); err != nil {
 		return r, err
 	}
-	source, err := prepare(from.NS, "tcp-source", sourceOrder{connect, o.Warmup + o.Last})
+	source, err := prepare(o.ctx, from.NS, "tcp-source", sourceOrder{connect, o.Warmup + o.Last})
 	if err != nil {
 		return r, err
 	}
@@ -106,13 +109,13 @@ func (b *bed) targets(c Case, to place) (macs [][6]byte, list []place) {
 
 // frames sends frames and returns the rate at which the receiving devices
 // counted them while the sender ran.
-func (o *Options) frames(c Case, b *bed, from, to place) (r outcome, err error) {
+func (o *runner) frames(c Case, b *bed, from, to place) (r outcome, err error) {
 	macs, list := b.targets(c, to)
 	before, _, err := received(list)
 	if err != nil {
 		return r, err
 	}
-	sender, err := prepare(from.NS, "frames", framesOrder{
+	sender, err := prepare(o.ctx, from.NS, "frames", framesOrder{
 		Device: from.Index, From: [6]byte(from.MAC), To: macs, Size: c.Size, Rate: c.Rate, Last: o.Warmup + o.Last + o.Warmup/4,
 	})
 	if err != nil {
@@ -122,13 +125,13 @@ func (o *Options) frames(c Case, b *bed, from, to place) (r outcome, err error) 
 	if err := sender.tell(ready{}); err != nil {
 		return r, err
 	}
-	time.Sleep(o.Warmup)
+	err0 := o.sleep(o.Warmup)
 	c1, t1, err1 := received(list)
 	u1, err2 := cpuTime()
-	time.Sleep(o.Last)
-	c2, t2, err3 := received(list)
-	u2, err4 := cpuTime()
-	if err := errors.Join(err1, err2, err3, err4); err != nil {
+	err3 := o.sleep(o.Last)
+	c2, t2, err4 := received(list)
+	u2, err5 := cpuTime()
+	if err := errors.Join(err0, err1, err2, err3, err4, err5); err != nil {
 		return r, err
 	}
 	var sent framesReport
@@ -182,14 +185,14 @@ func settled(list []place) (lab.Counters, error) {
 }
 
 // checked sends numbered frames and has every one looked at.
-func (o *Options) checked(c Case, from, to place) (r outcome, err error) {
-	inspector, err := prepare(to.NS, "inspect", inspectOrder{to.Index})
+func (o *runner) checked(c Case, from, to place) (r outcome, err error) {
+	inspector, err := prepare(o.ctx, to.NS, "inspect", inspectOrder{to.Index})
 	if err != nil {
 		return r, err
 	}
 	defer func() { err = errors.Join(err, inspector.stop()) }()
 	last := o.Warmup + o.Last
-	sender, err := prepare(from.NS, "frames", framesOrder{
+	sender, err := prepare(o.ctx, from.NS, "frames", framesOrder{
 		Device: from.Index, From: [6]byte(from.MAC), To: [][6]byte{[6]byte(to.MAC)}, Size: c.Size, Rate: c.Rate, Numbered: true, Last: last,
 	})
 	if err != nil {
@@ -227,9 +230,9 @@ func (o *Options) checked(c Case, from, to place) (r outcome, err error) {
 }
 
 // request measures how long answers take.
-func (o *Options) request(c Case, b *bed, from, to place) (r outcome, err error) {
+func (o *runner) request(c Case, b *bed, from, to place) (r outcome, err error) {
 	server := netip.AddrPortFrom(to.addr, trafficPort)
-	echo, err := prepare(to.NS, "echo", echoOrder{server})
+	echo, err := prepare(o.ctx, to.NS, "echo", echoOrder{server})
 	if err != nil {
 		return r, err
 	}
@@ -239,7 +242,7 @@ func (o *Options) request(c Case, b *bed, from, to place) (r outcome, err error)
 	}
 	if c.Flood {
 		victim := b.vmacs[0]
-		flood, err := prepare(b.wire.NS, "frames", framesOrder{
+		flood, err := prepare(o.ctx, b.wire.NS, "frames", framesOrder{
 			Device: b.wire.Index, From: [6]byte(b.wire.MAC), To: [][6]byte{[6]byte(victim.MAC)}, Size: Smallest, Last: o.Warmup + o.Last + o.Warmup/4,
 		})
 		if err != nil {
@@ -250,7 +253,7 @@ func (o *Options) request(c Case, b *bed, from, to place) (r outcome, err error)
 			return r, err
 		}
 	}
-	client, err := prepare(from.NS, "ask", askOrder{server, c.Rate, o.Warmup, o.Last})
+	client, err := prepare(o.ctx, from.NS, "ask", askOrder{server, c.Rate, o.Warmup, o.Last})
 	if err != nil {
 		return r, err
 	}

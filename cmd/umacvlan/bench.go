@@ -88,7 +88,7 @@ func (o *benchOptions) check() error {
 		return usageError("umacvlan: --format %q is not one of text, json, benchstat", o.format)
 	case o.repetitions != 0 && o.repetitions < 5:
 		return usageError("umacvlan: --repetitions %d: fewer than 5 say nothing", o.repetitions)
-	case o.seconds < 0 || o.seconds > 600 || o.seconds != 0 && o.seconds < 0.02:
+	case o.seconds != 0 && !(o.seconds >= 0.02 && o.seconds <= 600): // no number is neither
 		return usageError("umacvlan: --seconds %v is not between 0.02 and 600", o.seconds)
 	case o.wire != "" && o.parent == "":
 		return usageError("umacvlan: --wire goes with --parent")
@@ -130,11 +130,16 @@ func (o *benchOptions) run(cmd *cobra.Command) error {
 		return err
 	}
 	if o.parent != "" {
-		if err := checkPrivilege(daemonCapabilities); err != nil {
-			return err
-		}
 		if o.only == nil {
 			cases = options.Suitable(cases)
+		}
+		for _, c := range cases {
+			if err := options.Suits(c); err != nil {
+				return usageError("umacvlan: %v", err)
+			}
+		}
+		if err := checkPrivilege(daemonCapabilities); err != nil {
+			return err
 		}
 	}
 	return o.measure(cmd, options, cases, absent)
@@ -147,7 +152,7 @@ func (o *benchOptions) options(cases []bench.Case) (run bench.Options, absent []
 	if o.full {
 		run = bench.Full()
 		if o.parent == "" {
-			with = append(with, "umacvlan:wire=mmsg", "umacvlan:offload=off", "naive", "ovs", "vde")
+			with = append(with, "umacvlan:wire=mmsg", "umacvlan:waking=sleep", "umacvlan:offload=off", "naive", "ovs", "vde")
 		}
 	}
 	if o.with != nil {
@@ -225,6 +230,7 @@ func (o *benchOptions) measure(cmd *cobra.Command, run bench.Options, cases []be
 // once plays the cases and says how far it is.
 func (o *benchOptions) once(ctx context.Context, stderr io.Writer, run bench.Options, cases []bench.Case) ([]bench.Result, error) {
 	say := newProgress(stderr)
+	say.start = time.Time{} // it takes long, that is known
 	var last time.Time
 	start := time.Now()
 	run.Step = func(what string, done float64) {
