@@ -33,7 +33,7 @@ func full() bool { return os.Getenv("UMACVLAN_FULL") != "" }
 // and deletes more while TCP runs.
 func TestScale(t *testing.T) {
 	Need(t, NeedNS, NeedTUN)
-	sizes, forms := scaleSizes{vmacs: 128, idle: 300 * time.Millisecond, churn: 16, rated: 300 * time.Millisecond}, []int{1}
+	sizes, forms := scaleSizes{vmacs: 96, idle: 300 * time.Millisecond, churn: 8, rated: 300 * time.Millisecond}, []int{1}
 	if full() {
 		sizes, forms = scaleSizes{vmacs: 4096, idle: 20 * time.Second, churn: 1000, rated: 5 * time.Second}, []int{1, 64}
 	}
@@ -48,11 +48,12 @@ type scaleSizes struct {
 }
 
 func testScale(t *testing.T, per int, size scaleSizes) {
+	before := Measure()
 	s, err := newScale(per, size.vmacs)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.close(t)
+	defer s.close(t, before)
 	line := func(what, format string, args ...any) { t.Logf("%-34s %s", what, fmt.Sprintf(format, args...)) }
 
 	// What is there for 64 is measured too: a daemon's own size is no vmac's.
@@ -182,8 +183,11 @@ func (s *scale) end() error {
 	return errors.Join(err, s.Topology.Close())
 }
 
-func (s *scale) close(t *testing.T) {
+func (s *scale) close(t *testing.T, before Usage) {
 	if err := s.end(); err != nil {
+		t.Error(err)
+	}
+	if err := before.Leaked(); err != nil {
 		t.Error(err)
 	}
 }
@@ -534,11 +538,12 @@ func scaleDaemon(socket string) int {
 // daemon has to let go when nobody else does any more.
 func TestNamedNamespaceDeleted(t *testing.T) {
 	Need(t, NeedNS, NeedTUN)
+	before := Measure()
 	s, err := newScale(1, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.close(t)
+	defer s.close(t, before)
 	for i, lastName := range []bool{false, true} {
 		ns, err := NewNS()
 		if err != nil {
