@@ -58,7 +58,8 @@ type bpfTaker struct {
 // replaced by a larger one when it is full.
 const leastRoom = 256
 
-// memlock lifts the limit that kernels before 5.11 charge maps to.
+// memlock lifts the limit that kernels before 5.11 charge maps to. Who may not lift
+// it learns that from the map.
 var memlock = sync.OnceValue(rlimit.RemoveMemlock)
 
 func newBPFTaker() (b *bpfTaker, err error) {
@@ -72,10 +73,10 @@ func newBPFTaker() (b *bpfTaker, err error) {
 			b = nil
 		}
 	}()
-	limit := memlock()
+	memlock()
 	b.gate, err = ebpf.NewMap(&ebpf.MapSpec{Name: "umacvlan_gate", Type: ebpf.ProgramArray, KeySize: 4, ValueSize: 4, MaxEntries: 1})
 	if err != nil {
-		return b, errors.Join(plain(err), limit)
+		return b, plain(err)
 	}
 	if b.gateProgram, err = loadClassifier("umacvlan_gate", gateProgram(b.gate)); err != nil {
 		return b, err

@@ -31,7 +31,8 @@ const (
 
 // The classifier's name says whose it is, and whether the qdisc is too: both
 // outlive a daemon that is killed, though without its map the classifier does
-// nothing. The next one that opens the parent removes them.
+// nothing. The next one that opens the parent removes them, on whatever
+// rung it is.
 const (
 	clsName      = "umacvlan_steal"
 	clsNameQdisc = "umacvlan_steal+clsact"
@@ -79,9 +80,6 @@ func attachCls(index int, p *ebpf.Program) (_ *classifier, err error) {
 			nl.close()
 		}
 	}()
-	if err := c.removeDead(); err != nil {
-		return nil, err
-	}
 	err = nl.do(c.message(unix.RTM_NEWQDISC, unix.NLM_F_CREATE|unix.NLM_F_EXCL, tcClsact, tcClsactHandle, 0, nlstring(tcaKind, "clsact")))
 	if c.qdisc = err == nil; err != nil && !errors.Is(err, unix.EEXIST) {
 		return nil, fmt.Errorf("clsact: %w", err)
@@ -173,11 +171,18 @@ func trimNUL(b []byte) []byte {
 	return b
 }
 
-// removeDead removes what daemons that were killed have left on the device.
-func (c *classifier) removeDead() error {
+// removeDead removes what daemons that were killed have left on a device in the
+// namespace of the calling thread. Without bpf(2) it can't tell, and leaves it.
+func removeDead(index int) error {
+	nl, err := dialNetlink(unix.NETLINK_ROUTE)
+	if err != nil {
+		return err
+	}
+	defer nl.close()
+	c := &classifier{nl: nl, index: index}
 	var dead []filter
 	qdisc := false
-	err := c.filters(tcIngress, func(f filter) {
+	err = c.filters(tcIngress, func(f filter) {
 		if f.handle != 0 && strings.HasPrefix(f.name, clsName) && gateEmpty(f.program) {
 			dead = append(dead, f)
 		}

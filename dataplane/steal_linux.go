@@ -6,6 +6,8 @@ import (
 	"net"
 	"slices"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/umacvlan/umacvlan/internal/feature"
 )
 
@@ -26,12 +28,15 @@ func OpenSteal(name, rung string) (t Taker, why string, err error) {
 	if !slices.Contains(StealRungs, rung) {
 		return nil, "", fmt.Errorf("steal: no rung %q", rung)
 	}
-	if rung == StealNone {
-		return nil, StealNone + " (asked for)", nil
-	}
 	dev, err := net.InterfaceByName(name)
 	if err != nil {
 		return nil, "", fmt.Errorf("steal from %s: %w", name, err)
+	}
+	if err := removeDead(dev.Index); err != nil && !errors.Is(err, unix.EPERM) {
+		return nil, "", fmt.Errorf("steal from %s: %w", name, err)
+	}
+	if rung == StealNone {
+		return nil, StealNone + " (asked for)", nil
 	}
 	var missing string
 	for _, r := range []struct {

@@ -3,6 +3,7 @@ package dataplane_test
 import (
 	"bufio"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -10,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -481,20 +483,59 @@ func TestStealKilled(t *testing.T) {
 			}
 			time.Sleep(time.Millisecond)
 		}
-		k := openSteal(t, rung)
-		if err := k.Take(classify.Taken{Unicast: true}); err != nil {
-			t.Fatal(err)
-		}
-		if b.passes(frame) {
-			t.Error("not taken by the next process")
-		}
-		if err := k.Close(); err != nil {
-			t.Fatal(err)
+		// Which needn't be on the same rung.
+		if k, _, err := dataplane.OpenSteal("wire0", ""); err != nil {
+			t.Error(err)
+		} else if k != nil {
+			k.Close()
 		}
 		if left := leftOver(t, b.near); left != "" {
 			t.Errorf("left: %s", left)
 		}
 	})
+}
+
+// inUserNamespace tells the test's own executable that it runs in one.
+const inUserNamespace = "user namespace"
+
+// TestStealInUserNamespace: without bpf(2) nft does it, and says why.
+func TestStealInUserNamespace(t *testing.T) {
+	if os.Getenv(killedVariable) == inUserNamespace {
+		b := stealBedHere(t)
+		k, why, err := dataplane.OpenSteal("wire0", "")
+		fmt.Println("steal:", why, err)
+		if k != nil {
+			err := k.Take(classify.Taken{Unicast: true})
+			frame := stealFrame(rand.New(rand.NewPCG(1, 1)), 4)
+			frame[0] &^= 1
+			fmt.Println("passes:", b.passes(frame), err, k.Close())
+		}
+		_, err = dataplane.OpenTypes()
+		fmt.Println("types:", err)
+		return
+	}
+	cmd := exec.Command("/proc/self/exe", "-test.run=^TestStealInUserNamespace$")
+	cmd.Env = append(os.Environ(), killedVariable+"="+inUserNamespace)
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNET,
+		UidMappings: []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}}, GidMappings: []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}},
+	}
+	out, err := cmd.CombinedOutput()
+	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EINVAL) {
+		t.Skipf("no user namespace: %v", err)
+	}
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	want := []string{"types: bpf: operation not permitted", "steal: nft (no tcx: bpf: operation not permitted; no cls: bpf: operation not permitted) <nil>", "passes: false <nil> <nil>"}
+	if feature.Off(feature.BPF) || feature.Off(feature.TCX) || feature.Off(feature.ClsBPF) || feature.Off(feature.NFTNetdev) {
+		want = []string{"types: ", "steal: n"}
+	}
+	for _, w := range want {
+		if !strings.Contains(string(out), w) {
+			t.Errorf("doesn't say %q: %s", w, out)
+		}
+	}
 }
 
 // leftOver says what is attached to the device's ingress.

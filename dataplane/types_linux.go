@@ -2,7 +2,6 @@ package dataplane
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 
 	"github.com/cilium/ebpf"
@@ -34,21 +33,20 @@ func OpenTypes() (t *Types, err error) {
 	if feature.Off(feature.BPF) || feature.Off(feature.TCX) && feature.Off(feature.ClsBPF) {
 		return nil, errOff
 	}
-	limit := memlock()
+	memlock()
 	t = &Types{}
 	defer func() {
 		if err != nil {
 			t.Close()
+			t = nil
 		}
 	}()
 	t.settings, err = ebpf.NewMap(&ebpf.MapSpec{Name: "umacvlan_type", Type: ebpf.Array, KeySize: 4, ValueSize: 8, MaxEntries: 1})
 	if err != nil {
-		return nil, errors.Join(plain(err), limit)
+		return t, plain(err)
 	}
-	if t.program, err = loadClassifier("umacvlan_type", typeProgram(t.settings)); err != nil {
-		return nil, err
-	}
-	return t, nil
+	t.program, err = loadClassifier("umacvlan_type", typeProgram(t.settings))
+	return t, err
 }
 
 // Set tells all vmacs of the port what s says of their parent.

@@ -92,7 +92,7 @@ func (q *request) add() *Refusal {
 	if r != nil {
 		return r
 	}
-	q.made, q.fresh = d, true
+	q.made = d
 	return nil
 }
 

@@ -79,10 +79,7 @@ func (p *poller) poll() (took time.Duration) {
 			list, err := p.enter(inode, d)
 			if err != nil {
 				delete(p.last, inode)
-				e.mu.Lock()
-				at := d.at
-				e.mu.Unlock()
-				e.touch(at, nil) // it has moved, or gone
+				e.touch(d.at, nil) // it has moved, or gone
 				continue
 			}
 			for _, index := range changed(p.last[inode], list) {
