@@ -64,18 +64,22 @@ func (f *filtering) judge(was, is int) {
 
 // filtering says which of the two is in force, and how that is known.
 func (p *port) filtering() string {
-	f := &p.unicast
+	f, rp := &p.unicast, p.e.state.Port(p.id)
+	if rp == nil {
+		return ""
+	}
+	name := rp.Parent.Name
 	switch f.verdict {
 	case madePromiscuous:
-		return fmt.Sprintf("promiscuous: the driver of %s has no unicast filter (inferred: its promiscuity rose from %d to %d with the first address)", p.name, f.was, f.is)
+		return fmt.Sprintf("promiscuous: the driver of %s has no unicast filter (inferred: its promiscuity rose from %d to %d with the first address)", name, f.was, f.is)
 	case unicastFilter:
-		return fmt.Sprintf("unicast filter: the driver of %s has one (inferred: its promiscuity stayed 0 with the first address)", p.name)
+		return fmt.Sprintf("unicast filter: the driver of %s has one (inferred: its promiscuity stayed 0 with the first address)", name)
 	case promiscuousAlready:
-		return fmt.Sprintf("promiscuous already: whether the driver of %s has a unicast filter can't be told (its promiscuity stayed %d with the first address)", p.name, f.is)
+		return fmt.Sprintf("promiscuous already: whether the driver of %s has a unicast filter can't be told (its promiscuity stayed %d with the first address)", name, f.is)
 	case notYetKnown:
-		return fmt.Sprintf("not known: %s is down, and takes addresses when it comes up", p.name)
+		return fmt.Sprintf("not known: %s is down, and takes addresses when it comes up", name)
 	}
-	if rp := p.e.state.Port(p.id); rp != nil && rp.Passthru {
+	if rp.Passthru {
 		v := rp.Vmacs[0]
 		switch {
 		case !v.Up:

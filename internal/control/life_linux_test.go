@@ -279,6 +279,39 @@ func TestOverflow(t *testing.T) {
 	}
 }
 
+// A vmac may be a port of a bridge, as a macvlan may: what is for it arrives there,
+// and what the bridge wants of it (promiscuity) its parent has too.
+func TestInBridge(t *testing.T) {
+	b := newBed(t)
+	inside := b.ns()
+	d := b.vmac(lab.Vmac{Name: "vmac0", NS: inside})
+	b.must(d.Up())
+	b.must(inside.Do(func() error {
+		a := netlink.NewLinkAttrs()
+		a.Name = "br0"
+		br := &netlink.Bridge{LinkAttrs: a}
+		if err := netlink.LinkAdd(br); err != nil {
+			return err
+		}
+		l, err := netlink.LinkByName("vmac0")
+		if err != nil {
+			return err
+		}
+		if err := netlink.LinkSetMaster(l, br); err != nil {
+			return err
+		}
+		return netlink.LinkSetUp(br)
+	}))
+	b.soon("the parent is promiscuous for it", func() bool { return attrs(b.Parent.NS, "va").Promisc == 2 })
+	br, err := lab.Find(inside, "br0")
+	b.must(err)
+	b.soon("the bridge hears what is for the vmac", func() bool { return b.hears(br, d.MAC, 10*time.Millisecond) })
+	b.soon("and any group", func() bool { return b.hears(br, hw("33:33:00:00:ab:cd"), 10*time.Millisecond) })
+	b.must(br.Delete())
+	b.soon("the parent is as before", func() bool { return attrs(b.Parent.NS, "va").Promisc == 1 })
+	b.soon("the vmac hears", func() bool { return b.hears(d, d.MAC, 10*time.Millisecond) })
+}
+
 // What others did a moment ago counts, though nobody has told us yet.
 func TestJustBefore(t *testing.T) {
 	b := newBed(t)
