@@ -107,7 +107,7 @@ func at(args []string, i int) string {
 func (w *wrapper) change(ctx context.Context, args []string, l linkWords, op string) error {
 	create := op == "add" || op == "replace"
 	switch {
-	case l.opaque:
+	case l.opaque, op == "delete" && len(l.others) > 0, strings.HasSuffix(l.kind, "_slave"): // what a TAP is to its bridge, too
 		return w.pass(args)
 	case create && w.ours(ctx, l.dev) && op == "replace":
 		return w.emulate(ctx, op, l)
