@@ -50,6 +50,9 @@ func create(c Config) (_ *Device, err error) {
 		return nil, err
 	}
 	d := newDevice(fd, c.Plain || feature.Off(feature.VnetHdr) || !hasVnetHdr(fd))
+	if d.plain && !c.Plain {
+		feature.Note(feature.USO, errNoHeader)
+	}
 	index, err := d.makeAndAttach(r)
 	if err == nil {
 		err = d.configure(r, index, c)
@@ -145,6 +148,8 @@ func (d *Device) configure(r *route, index int, c Config) error {
 	// The name comes last: whoever waits for it sees the device complete.
 	return r.set(index, 0, 0, attr{unix.IFLA_IFNAME, append([]byte(c.Name), 0)})
 }
+
+var errNoHeader = errors.New("no virtio headers")
 
 const tunPath = "/dev/net/tun"
 

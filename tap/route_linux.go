@@ -133,6 +133,39 @@ func (r *route) remove(index int) error {
 	return r.request(unix.RTM_DELLINK, index, 0, 0, nil)
 }
 
+// packets returns how many frames a link has received and sent.
+func (r *route) packets(index int) (rx, tx uint64, err error) {
+	ne := binary.NativeEndian
+	m := make([]byte, unix.SizeofNlMsghdr+unix.SizeofIfInfomsg)
+	ne.PutUint32(m, uint32(len(m)))
+	ne.PutUint16(m[4:], unix.RTM_GETLINK)
+	ne.PutUint16(m[6:], unix.NLM_F_REQUEST)
+	ne.PutUint32(m[unix.SizeofNlMsghdr+4:], uint32(index))
+	if err := unix.Sendto(r.fd, m, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		return 0, 0, fmt.Errorf("send to rtnetlink: %w", err)
+	}
+	answer := make([]byte, 32<<10)
+	n, _, err := unix.Recvfrom(r.fd, answer, 0)
+	if err != nil {
+		return 0, 0, fmt.Errorf("receive from rtnetlink: %w", err)
+	}
+	const header = unix.SizeofNlMsghdr + unix.SizeofIfInfomsg
+	if n < header || ne.Uint16(answer[4:]) != unix.RTM_NEWLINK {
+		return 0, 0, unix.ENODEV
+	}
+	for b := answer[header:n]; len(b) >= unix.SizeofRtAttr; {
+		size := int(ne.Uint16(b))
+		if size < unix.SizeofRtAttr || size > len(b) {
+			break
+		}
+		if ne.Uint16(b[2:]) == unix.IFLA_STATS64 && size >= unix.SizeofRtAttr+16 {
+			return ne.Uint64(b[4:]), ne.Uint64(b[12:]), nil
+		}
+		b = b[min((size+3)&^3, len(b)):]
+	}
+	return 0, 0, unix.EBADMSG
+}
+
 // request sends one link message and waits for the kernel's answer to it.
 func (r *route) request(kind uint16, index int, flags, change uint32, attrs []attr) error {
 	ne := binary.NativeEndian

@@ -49,9 +49,14 @@ type Device struct {
 	offloads uint // TUN_F_ bits
 
 	// Where it was seen last, on kernels that don't tell; under the lock of spots.
-	spot spot
-	path string
+	spot  spot
+	path  string
+	tally *tally
 }
+
+// tally is what a device that has to be searched for has passed since it was
+// made, by which it is told from others.
+type tally struct{ reads, writes atomic.Uint64 }
 
 // spot is a place for a device.
 type spot struct {

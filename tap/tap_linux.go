@@ -66,6 +66,9 @@ func (d *Device) read(raw []byte) (int, error) {
 	case skip+n < vnet.HdrLen || n == 0: // the other end of a socketpair has been closed
 		return 0, unix.EBADFD
 	}
+	if d.tally != nil {
+		d.tally.reads.Add(1)
+	}
 	return skip + n, nil
 }
 
@@ -84,6 +87,9 @@ func (d *Device) write(raw []byte) error {
 		raw = raw[vnet.HdrLen:]
 	}
 	_, err := unix.Write(fd, raw)
+	if err == nil && d.tally != nil {
+		d.tally.writes.Add(1)
+	}
 	return err
 }
 

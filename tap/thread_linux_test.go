@@ -7,11 +7,16 @@ import (
 )
 
 // inNS runs f on a thread in that network namespace. The thread is not used
-// again.
+// again, so it isn't the process's first one, which can't end.
 func inNS(ns int, f func()) error {
 	done := make(chan error)
 	go func() {
 		runtime.LockOSThread()
+		if unix.Gettid() == unix.Getpid() {
+			done <- inNS(ns, f)
+			runtime.UnlockOSThread()
+			return
+		}
 		err := unix.Setns(ns, unix.CLONE_NEWNET)
 		if err == nil {
 			f()

@@ -29,10 +29,16 @@ func (d *Device) openNetns() (int, error) {
 // settle notes where a new device is, if that will have to be known.
 func (d *Device) settle() error {
 	ns, err := d.openNetns()
-	if err == nil {
-		unix.Close(ns)
+	if err != nil {
+		return err
 	}
-	return err
+	unix.Close(ns)
+	spots.Lock()
+	defer spots.Unlock()
+	if spots.who[d.spot] == d {
+		d.tally = &tally{}
+	}
+	return nil
 }
 
 // errHidden says that the device is there, but in no namespace that was found.
@@ -76,9 +82,8 @@ func (d *Device) forget() {
 }
 
 // search looks for the device in every namespace that can be found, first where
-// it was the last time: it is where there is a TAP of its name and address.
-// Another process's that has both, in another namespace, is not told from it
-// once the device has moved.
+// it was the last time: it is where there is a TAP of its name and address, which
+// has counted as many frames.
 func (d *Device) search() (int, error) {
 	// Both ask the queue, so they work wherever the device is.
 	name, err := d.ifname()
@@ -90,6 +95,12 @@ func (d *Device) search() (int, error) {
 		return -1, err
 	}
 	looked := map[uint64]bool{}
+	var short error // of descriptors, so that not everything could be looked at
+	note := func(err error) {
+		if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) {
+			short = err
+		}
+	}
 	look := func(path string) (fd int, ok bool) {
 		var st unix.Stat_t
 		if unix.Stat(path, &st) != nil || looked[st.Ino] {
@@ -98,9 +109,12 @@ func (d *Device) search() (int, error) {
 		looked[st.Ino] = true
 		fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 		if err != nil {
+			note(err)
 			return -1, false
 		}
-		if index := indexIn(fd, name, mac); index == 0 || !d.take(spot{st.Ino, index}, path) {
+		index, err := d.indexIn(fd, spot{netns: st.Ino}, name, mac)
+		note(err)
+		if index == 0 || !d.take(spot{st.Ino, index}, path) {
 			unix.Close(fd)
 			return -1, false
 		}
@@ -120,6 +134,12 @@ func (d *Device) search() (int, error) {
 					return fd, nil
 				}
 			}
+			fd, err := unix.Open("/proc", unix.O_PATH|unix.O_CLOEXEC, 0) // could it be listed?
+			note(err)
+			unix.Close(fd)
+		}
+		if short != nil {
+			return -1, short
 		}
 		// It may have been deleted meanwhile.
 		if _, err := d.ifname(); err != nil {
@@ -131,30 +151,48 @@ func (d *Device) search() (int, error) {
 }
 
 // indexIn returns the index of the TAP that has both in ns, 0 if there is none.
-func indexIn(ns int, name string, mac [6]byte) int {
+func (d *Device) indexIn(ns int, at spot, name string, mac [6]byte) (int, error) {
 	var fs unix.Statfs_t
 	if unix.Fstatfs(ns, &fs) != nil || fs.Type != unix.NSFS_MAGIC {
-		return 0
+		return 0, nil
 	}
 	r, err := openRouteIn(ns)
 	if err != nil {
-		return 0
+		return 0, err
 	}
 	defer r.close()
-	info, err := unix.IoctlGetEthtoolDrvinfo(r.fd, name)
-	if err != nil || unix.ByteSliceToString(info.Driver[:]) != "tun" {
-		return 0
-	}
 	req := hwReq{}
 	copy(req.name[:], name)
 	if ioctlHW(r.fd, unix.SIOCGIFHWADDR, &req) != nil || req.addr != mac {
-		return 0
+		return 0, nil
 	}
-	index, err := r.index(name)
-	if err != nil {
-		return 0
+	if at.index, err = r.index(name); err != nil {
+		return 0, nil
 	}
-	return index
+	// What it is is only asked where it wasn't before: that takes the RTNL.
+	spots.Lock()
+	known := spots.who[at] == d
+	spots.Unlock()
+	if !known {
+		info, err := unix.IoctlGetEthtoolDrvinfo(r.fd, name)
+		if err != nil || unix.ByteSliceToString(info.Driver[:]) != "tun" || !d.tallies(r, at.index) {
+			return 0, nil
+		}
+	}
+	return at.index, nil
+}
+
+// tallies reports whether the device has counted what we have read and written,
+// but for what is under way.
+func (d *Device) tallies(r *route, index int) bool {
+	if d.tally == nil {
+		return true
+	}
+	const underWay = 8
+	reads, writes := d.tally.reads.Load(), d.tally.writes.Load()
+	rx, tx, err := r.packets(index)
+	return err == nil && tx >= reads && tx <= d.tally.reads.Load()+underWay &&
+		rx >= writes && rx <= d.tally.writes.Load()+underWay
 }
 
 // own lists the thread's namespace and those that this process holds open.

@@ -92,7 +92,7 @@ func (q *request) add() *Refusal {
 	if r != nil {
 		return r
 	}
-	q.made = d
+	q.made, q.fresh = d, true
 	return nil
 }
 

@@ -64,7 +64,7 @@ func Dial(socket string) (*Client, error) {
 		socket = SocketPath()
 	}
 	// The leader's namespace, because that is what the daemon can see of us.
-	ns, err := OpenNamespace("/proc/self/ns/net")
+	ns, err := openOwn("/proc/self/ns/net")
 	if err != nil {
 		return nil, err
 	}

@@ -18,8 +18,11 @@ type Namespace struct {
 }
 
 // CurrentNamespace opens the calling thread's network namespace.
-func CurrentNamespace() (Namespace, error) {
-	f, err := os.Open("/proc/thread-self/ns/net")
+func CurrentNamespace() (Namespace, error) { return openOwn("/proc/thread-self/ns/net") }
+
+// openOwn opens what is a network namespace for certain.
+func openOwn(path string) (Namespace, error) {
+	f, err := os.Open(path)
 	if err != nil {
 		return Namespace{}, fmt.Errorf("open own namespace: %w", err)
 	}
@@ -49,9 +52,9 @@ func OpenNamespace(path string) (Namespace, error) {
 	if err != nil {
 		return fail(err)
 	}
-	if !isNetns(fd) {
+	if err := checkNetns(fd); err != nil {
 		unix.Close(fd)
-		return fail(errNoNamespace)
+		return fail(err)
 	}
 	return namespaceOf(os.NewFile(uintptr(fd), path))
 }
@@ -68,17 +71,24 @@ func namespaceOf(f *os.File) (Namespace, error) {
 	return Namespace{file: f, inode: st.Ino}, nil
 }
 
-// isNetns asks what fd is, or, on kernels that don't tell, enters it.
-func isNetns(fd int) bool {
+// checkNetns asks what fd is, or, on kernels that don't tell, enters it.
+func checkNetns(fd int) error {
 	if !feature.Off(feature.NSType) {
 		kind, err := unix.IoctlRetInt(fd, unix.NS_GET_NSTYPE)
 		if err != unix.ENOTTY {
 			feature.Note(feature.NSType, err)
-			return err == nil && kind == unix.CLONE_NEWNET
+			if err == nil && kind != unix.CLONE_NEWNET {
+				err = errNoNamespace
+			}
+			return err
 		}
 		feature.Note(feature.NSType, feature.ErrOld)
 	}
-	return onThread(func() error { return unix.Setns(fd, unix.CLONE_NEWNET) }) == nil
+	err := onThread(func() error { return unix.Setns(fd, unix.CLONE_NEWNET) })
+	if err == unix.EINVAL {
+		err = errNoNamespace
+	}
+	return err
 }
 
 // Inode is the namespace's inode number, which names it on this machine for as

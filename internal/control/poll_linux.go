@@ -79,7 +79,10 @@ func (p *poller) poll() (took time.Duration) {
 			list, err := p.enter(inode, d)
 			if err != nil {
 				delete(p.last, inode)
-				e.touch(d.at, nil) // it has moved, or gone
+				e.mu.Lock()
+				at := d.at
+				e.mu.Unlock()
+				e.touch(at, nil) // it has moved, or gone
 				continue
 			}
 			for _, index := range changed(p.last[inode], list) {

@@ -105,7 +105,9 @@ type request struct {
 	conn *conn // in ns
 	more *conn // in another
 	made *device
-	wait []<-chan struct{} // to be waited for without the lock
+	// fresh says that the request has made it.
+	fresh bool
+	wait  []<-chan struct{} // to be waited for without the lock
 	// blocker is closed when a device that has the name asked for has been
 	// deleted, if that is under way.
 	blocker <-chan struct{}
@@ -206,6 +208,10 @@ func (q *request) answer() (LinkAnswer, *Refusal) {
 	}
 	l, err := q.e.show(d)
 	if err != nil {
+		if q.fresh && !gone(err) { // what can't be told of isn't made
+			q.e.apply(rules.DelLink{Vmac: d.id})
+			q.wait = append(q.wait, d.finished)
+		}
 		return LinkAnswer{}, refusalOf(err, "")
 	}
 	return LinkAnswer{Link: &l, Warnings: l.Umacvlan.Warnings}, nil

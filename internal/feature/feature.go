@@ -60,7 +60,7 @@ var List = []Feature{
 	{MaxMTU, "4.19", "a vmac's MTU is bounded by what the parent could have", "it is bounded by 65535"},
 	{IgnoreOutgoing, "4.20", "the reader doesn't see what the host sends", "the socket's filter drops it"},
 	{SetCarrier, "5.0", "a vmac's carrier follows the parent's", "the carrier of vmacs stays on"},
-	{DevNetns, "5.2", "finds a vmac in whichever namespace it was moved to", "namespaces are searched for its name and address"},
+	{DevNetns, "5.2", "finds a vmac in whichever namespace it was moved to", "namespaces are searched for its name, address and counters"},
 	{NFTNetdev, "5.12", "takes from the host's stack what macvlan consumes, where BPF can't", "the host's stack keeps its copy"},
 	{AllmultiCount, "6.0", "sees that packet sockets want all groups of a device", "only what ip link sets is seen"},
 	{USO, "6.2", "UDP segmentation offload on vmacs", "UDP is segmented by its sender"},
