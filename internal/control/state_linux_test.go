@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -254,7 +255,7 @@ func TestStateRestored(t *testing.T) {
 // namedNS gives a namespace a name under /run/netns.
 func namedNS(t *testing.T, ns *lab.NS) string {
 	t.Helper()
-	name := "ucfg" + filepath.Base(t.TempDir()) + filepath.Base(ns.Path())
+	name := fmt.Sprintf("ucfg%d-%d", os.Getpid(), ns.FD())
 	if err := os.MkdirAll("/run/netns", 0o755); err != nil {
 		t.Fatal(err)
 	}
