@@ -87,7 +87,7 @@ func (o *framesOrder) send(fd int, v *volley) (r framesReport, err error) {
 	at, start := 0, time.Now()
 	for {
 		gone := time.Since(start)
-		if gone >= o.Last {
+		if gone >= o.Last && r.Offered > 0 { // a busy machine may let it begin only now
 			return r, nil
 		}
 		n := min(batch, len(v.frames)-at)

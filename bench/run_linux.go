@@ -193,6 +193,9 @@ func (r *runner) play(c Case, sides []side) (Result, error) {
 			}
 			r.done++
 			sample, path, err := r.turn(c, s)
+			if r.ctx.Err() != nil { // what broke was broken off
+				return result, r.ctx.Err()
+			}
 			if err != nil {
 				return result, fmt.Errorf("%s, %s: %w", c.Title, s.label, err)
 			}
