@@ -10,3 +10,13 @@ func RunSteal(t Taker, frame []byte) (bool, error) {
 	r, err := t.(*bpfTaker).gateProgram.Run(&ebpf.RunOptions{Data: frame})
 	return r == actDrop, err
 }
+
+// StealEntries counts what is in their map of addresses.
+func StealEntries(t Taker) (n int) {
+	var key takeKey
+	var value uint32
+	for i := t.(*bpfTaker).addresses.Iterate(); i.Next(&key, &value); {
+		n++
+	}
+	return n
+}

@@ -1,6 +1,7 @@
 package dataplane_test
 
 import (
+	"errors"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -67,6 +68,67 @@ func stealFrame(r *rand.Rand, of int) []byte {
 	}
 	f[12], f[13] = 0x88, 0xb5
 	return f
+}
+
+// TestStealSteady: while what is taken changes to and fro, a frame that is taken
+// before and after is taken all the time, and one that never is never is.
+func TestStealSteady(t *testing.T) {
+	k := needBPF(t)
+	mac := func(n int) classify.MAC { return classify.MACFrom([]byte{2, 0, 0, 0, byte(n >> 8), byte(n)}) }
+	var a, b classify.Taken
+	for n := range 200 {
+		a.To = append(a.To, mac(n))
+		b.To = append(b.To, mac(100+n))
+		if n < 20 {
+			b.From = append(b.From, mac(1000+n))
+		}
+	}
+	frame := func(to, from classify.MAC) []byte {
+		f := make([]byte, 60)
+		to.Put(f)
+		from.Put(f[6:])
+		return f
+	}
+	if err := k.Take(a); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() {
+		for range 150 {
+			if err := errors.Join(k.Take(b), k.Take(a)); err != nil {
+				done <- err
+				return
+			}
+		}
+		done <- nil
+	}()
+	for n := 0; ; n++ {
+		both, none := frame(mac(100+n%100), mac(5000)), frame(mac(400), mac(n%100))
+		for _, c := range []struct {
+			frame []byte
+			taken bool
+		}{{both, true}, {none, false}} {
+			if got, err := dataplane.RunSteal(k, c.frame); err != nil || got != c.taken {
+				t.Fatalf("taken %v, %v: frame %x", got, err, c.frame[:14])
+			}
+		}
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Logf("%d frames", 2*n)
+			// What is no longer taken is not kept for ever.
+			if err := errors.Join(k.Take(classify.Taken{}), k.Take(classify.Taken{Unicast: true})); err != nil {
+				t.Fatal(err)
+			}
+			if left := dataplane.StealEntries(k); left != 0 {
+				t.Errorf("%d addresses are kept", left)
+			}
+			return
+		default:
+		}
+	}
 }
 
 // TestStealProgram holds what the kernel's BPF machine answers against the

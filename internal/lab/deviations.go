@@ -34,7 +34,7 @@ type Deviation struct {
 var Deviations = []Deviation{
 	{Number: "3", Name: "the host's own stack sees fragments of groups as they came", expect: stackFragments},
 	{Number: "1", Name: "the host's own stack keeps its copy where nothing can take it", spared: steals, expect: stackKeeps},
-	{Number: "2", Name: "packet types of passthru and source copies", expect: typesOfTap},
+	{Number: "2", Name: "packet sockets see a TAP's packet types", expect: typesOfTap},
 	{Number: "5", Name: "the parent's refusal comes too late for the sender", expect: lateRefusal},
 	{Number: "6", Name: "a full broadcast queue is not counted on the parent", expect: queueCounter},
 	{Number: "7", Name: "traffic between siblings is invisible on the parent", expect: siblingsUnseen},
