@@ -205,8 +205,12 @@ func (p *port) swap() (again bool) {
 
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	p.have = want
-	defer e.published.Broadcast()
+	defer func() {
+		if !again { // else what was asked for is not there yet
+			p.have = want
+			e.published.Broadcast()
+		}
+	}()
 	rp = e.state.Port(p.id)
 	if rp == nil || e.ports[p.id] != p {
 		return false
