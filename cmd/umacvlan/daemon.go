@@ -147,7 +147,8 @@ func serve(ctx context.Context, socket, steal string, stay *stay, logger *slog.L
 	engine := control.NewEngine(control.EngineOptions{Logger: logger, Steal: steal, AbandonedEvery: 2 * time.Second, State: stay.state})
 	ended := make(chan error, 2)
 	go func() { ended <- engine.Run(ctx) }()
-	if err := stay.begin(ctx, engine); err != nil {
+	// One that is told to end meanwhile ends as always.
+	if err := stay.begin(ctx, engine); err != nil && ctx.Err() == nil {
 		cancel()
 		return errors.Join(err, <-ended)
 	}
