@@ -105,7 +105,7 @@ func (o *runner) once(c Case, b *bed) (s Sample, err error) {
 	if after != nil {
 		s.Drops = since(before.drops, after.drops)
 		s.Metrics[Allocs] = allocations(first, before, after)
-		if c.Way == In && after.wire-before.wire < min(r.frames, 1) {
+		if c.Way == In && after.wire-before.wire < max(1, r.frames-others(r.frames)) {
 			return s, fmt.Errorf("%d frames arrived, and the emulator received %d on its parent", r.frames, after.wire-before.wire)
 		}
 	}
@@ -129,7 +129,7 @@ func (b *bed) through(before uint64, r outcome) error {
 		return nil
 	}
 	after, err := handled(b.driver)
-	if err == nil && after-before < max(1, r.frames) {
+	if err == nil && after-before < max(1, r.frames-others(r.frames)) {
 		err = fmt.Errorf("%d frames arrived, and %s handled %d", r.frames, b.driver.Name(), after-before)
 	}
 	return err
@@ -142,6 +142,10 @@ func allocations(first, before, after *account) float64 {
 	return max(0, n) / float64(max(1, after.handled-before.handled))
 }
 
+// others is how many of so many frames may be somebody else's: what a device
+// counts includes what stacks say of themselves.
+func others(frames uint64) uint64 { return min(frames, 16+frames/100) }
+
 // carried compares what arrived with the driver's own counters.
 func (b *bed) carried(from, to place, sent, got lab.Counters, r outcome) error {
 	if b.isVmac(from) {
@@ -149,16 +153,16 @@ func (b *bed) carried(from, to place, sent, got lab.Counters, r outcome) error {
 		if err != nil {
 			return err
 		}
-		if d := now.Sub(sent); d.TxBytes < r.bytes || d.TxPackets < r.frames {
+		if d := now.Sub(sent); d.TxBytes < r.bytes || d.TxPackets < r.frames-others(r.frames) {
 			return fmt.Errorf("%s sent %d bytes in %d frames, but %d bytes or %d frames arrived", from.Name, d.TxBytes, d.TxPackets, r.bytes, r.frames)
 		}
 	}
-	if b.isVmac(to) && len(b.crowd) == 0 {
+	if b.isVmac(to) {
 		now, err := b.counters(to)
 		if err != nil {
 			return err
 		}
-		if d := now.Sub(got); d.RxBytes < r.bytes || d.RxPackets < r.frames {
+		if d := now.Sub(got); d.RxBytes < r.bytes || d.RxPackets < r.frames-others(r.frames) {
 			return fmt.Errorf("%s received %d bytes in %d frames, but %d bytes or %d frames arrived", to.Name, d.RxBytes, d.RxPackets, r.bytes, r.frames)
 		}
 	}
