@@ -104,10 +104,11 @@ func TestStealSteady(t *testing.T) {
 	}()
 	for n := 0; ; n++ {
 		both, none := frame(mac(100+n%100), mac(5000)), frame(mac(400), mac(n%100))
+		other := frame(mac(n%100), mac(1000+n%20)) // for where it goes, or where it comes from
 		for _, c := range []struct {
 			frame []byte
 			taken bool
-		}{{both, true}, {none, false}} {
+		}{{both, true}, {none, false}, {other, true}} {
 			if got, err := dataplane.RunSteal(k, c.frame); err != nil || got != c.taken {
 				t.Fatalf("taken %v, %v: frame %x", got, err, c.frame[:14])
 			}
@@ -117,7 +118,7 @@ func TestStealSteady(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			t.Logf("%d frames", 2*n)
+			t.Logf("%d frames", 3*n)
 			// What is no longer taken is not kept for ever.
 			if err := errors.Join(k.Take(classify.Taken{}), k.Take(classify.Taken{Unicast: true})); err != nil {
 				t.Fatal(err)
