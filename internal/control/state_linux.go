@@ -122,6 +122,9 @@ func parseDocument(text []byte) (document, error) {
 	if err := dec.Decode(&doc); err != nil {
 		return document{}, err
 	}
+	if dec.More() {
+		return document{}, errors.New("something stands behind the end")
+	}
 	if doc.Version != stateVersion {
 		return document{}, fmt.Errorf("version %d, want %d", doc.Version, stateVersion)
 	}

@@ -46,6 +46,7 @@ func TestStateThatCannotBeRead(t *testing.T) {
 		"half":     "{\"version\": 1, \"parents\": [{\"name\": \"eth0\", \"vmacs\": [{\"name\"",
 		"unknown":  "{\"version\": 1, \"parents\": [], \"what\": 1}",
 		"no mode":  "{\"version\": 1, \"parents\": [{\"name\": \"eth0\", \"vmacs\": [{\"name\": \"a\"}]}]}",
+		"behind":   "{\"version\": 1, \"parents\": []}\n{}",
 		"version":  "{\"version\": 0, \"parents\": []}",
 		"bad mode": "{\"version\": 1, \"parents\": [{\"name\": \"eth0\", \"vmacs\": [{\"name\": \"a\", \"mode\": \"x\"}]}]}",
 	} {
