@@ -79,6 +79,14 @@ func TestFlood(t *testing.T) {
 
 // flood is the child.
 func flood(t *testing.T, socket string) {
+	const need = 12_000 // descriptors
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: need, Max: max(need, limit.Max)}); err != nil {
+		t.Fatalf("needs %d descriptors: %v", need, err)
+	}
 	for range 300 {
 		c, err := net.Dial("unix", socket)
 		if err != nil {
