@@ -53,3 +53,9 @@ func (e *Engine) Stall() (resume func()) {
 	e.dirtyMu.Lock()
 	return e.dirtyMu.Unlock
 }
+
+// NameCache is names.
+type NameCache = nameCache
+
+// Of is its only question.
+func (c *nameCache) Of(inode uint64) string { return c.of(inode) }

@@ -19,7 +19,8 @@ var names nameCache
 type nameCache struct {
 	mu      sync.Mutex
 	dir     unix.Stat_t
-	settled bool // unless the directory changes, there is nothing to add
+	settled bool          // unless the directory changes, there is nothing to add
+	asked   unix.Timespec // when the directory had last changed as every name was asked for
 	byName  map[string]uint64
 	byInode map[uint64]string
 }
@@ -42,7 +43,15 @@ func (c *nameCache) of(inode uint64) string {
 	if !c.settled || dir.Dev != c.dir.Dev || dir.Ino != c.dir.Ino || dir.Mtim != c.dir.Mtim {
 		c.read(dir)
 	}
-	return c.byInode[inode]
+	name, ok := c.byInode[inode]
+	if !ok && (!c.settled || c.asked != dir.Mtim) {
+		// A name that is known may have been given to another namespace.
+		c.byName = nil
+		c.read(dir)
+		c.asked = dir.Mtim
+		name = c.byInode[inode]
+	}
+	return name
 }
 
 func (c *nameCache) is(name string, inode uint64) bool {

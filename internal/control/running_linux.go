@@ -25,7 +25,6 @@ const ownNamespace = "/proc/self/ns/net"
 type homes struct {
 	own   uint64
 	paths map[uint64]string // of those that have no name
-	read  map[uint64]string // names as they are now; nil: not needed yet
 	known map[string]uint64 // inodes of what files call namespaces
 }
 
@@ -73,17 +72,6 @@ func (h *homes) of(inode uint64) string {
 		return s
 	}
 	if s := h.paths[inode]; s != "" {
-		return s
-	}
-	if h.read == nil {
-		// A name that was given anew is not always among those remembered.
-		h.read = map[uint64]string{}
-		entries, _ := os.ReadDir(namedNamespaces)
-		for _, f := range entries {
-			h.read[inodeAt(filepath.Join(namedNamespaces, f.Name()))] = f.Name()
-		}
-	}
-	if s := h.read[inode]; s != "" {
 		return s
 	}
 	return fmt.Sprintf("net:[%d]", inode)
