@@ -159,7 +159,13 @@ func (f *flow) moves(n uint64) error {
 // close ends the connection in order and says what has gone wrong with it.
 func (f *flow) close() error {
 	f.stop.Store(true)
+	late := time.AfterFunc(10*time.Second, func() {
+		f.fail(errors.New("the connection does not end"))
+		unix.Shutdown(f.fds[0], unix.SHUT_RDWR)
+		unix.Shutdown(f.fds[1], unix.SHUT_RDWR)
+	})
 	f.wg.Wait()
+	late.Stop()
 	unix.Close(f.fds[0])
 	unix.Close(f.fds[1])
 	return f.err()
