@@ -198,7 +198,7 @@ func quiet(d lab.Driver) (*account, error) {
 	if !ok || e.p == nil {
 		return nil, nil
 	}
-	for end := time.Now().Add(5 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
 		a, err := e.ask(emulatorOrder{})
 		if err != nil {
 			return nil, err

@@ -174,6 +174,9 @@ func (b *bed) carried(from, to place, sent, got lab.Counters, r outcome) error {
 // later ones.
 func (o *runner) idle(b *bed) (s Sample, err error) {
 	if b.rest == nil {
+		if err := o.sleep(time.Second); err != nil { // it is still at work on what was made
+			return s, err
+		}
 		if b.rest, err = quiet(b.driver); err != nil {
 			return s, err
 		}
