@@ -92,9 +92,6 @@ func (s *Switch) collect(sn *snapshot, f *Frame) {
 		s.rx.frames.add(&s.rx.count.frames, reason)
 		return
 	}
-	verdict := s.decide(sn, &whole)
-	if verdict.Host && s.toHost != nil {
-		s.toHost(&whole)
-	}
+	s.decide(sn, &whole)
 	s.rx.flush() // the next datagram is put together in the same place
 }

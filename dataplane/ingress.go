@@ -38,7 +38,7 @@ func (s *Switch) ingress(sn *snapshot, f *Frame) {
 }
 
 // decide is the rest of it.
-func (s *Switch) decide(sn *snapshot, f *Frame) classify.Verdict {
+func (s *Switch) decide(sn *snapshot, f *Frame) {
 	w := &s.rx
 	var v classify.Verdict
 	w.copies, v = sn.table.Ingress(f.Bytes(), classify.Meta{Type: f.Type}, w.copies[:0])
@@ -47,7 +47,6 @@ func (s *Switch) decide(sn *snapshot, f *Frame) classify.Verdict {
 		reason = classify.BCQueueFull
 	}
 	w.frames.add(&w.count.frames, reason)
-	return v
 }
 
 // spread stages the copies of a decision, or hands those of a queued flood to

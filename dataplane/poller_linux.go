@@ -17,7 +17,7 @@ type poller struct {
 
 const wakeSlot = -1
 
-func newPoller() (*poller, error) {
+func newPoller(waking string) (*poller, error) {
 	ep, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("epoll_create1: %w", err)
@@ -27,7 +27,7 @@ func newPoller() (*poller, error) {
 		unix.Close(ep)
 		return nil, fmt.Errorf("eventfd: %w", err)
 	}
-	p := &poller{ep: ep, ev: ev}
+	p := &poller{ep: ep, ev: ev, turns: turns{off: waking == WakingSleep}}
 	if err := p.add(ev, wakeSlot, 0); err != nil {
 		p.close()
 		return nil, err

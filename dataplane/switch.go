@@ -26,6 +26,9 @@ type Options struct {
 	// Fragments holds the fragments of the namespace that the parent is in. If it
 	// is nil the switch has one of its own, with a kernel's limits.
 	Fragments *Fragments
+
+	// Waking says how the transmit loop waits; empty is WakingYield.
+	Waking string
 }
 
 // Switch is one port (macvlan_port): a Wire, its vmacs, and the three data
@@ -46,11 +49,6 @@ type Switch struct {
 
 	fragments *Fragments
 	datagram  []byte // the last that was put together; receive loop only
-	// toHost, if set, is called with each datagram that was put together and that
-	// the parent's own stack gets too, from the receive loop. The frame is valid
-	// until it returns. Whoever keeps fragments from that stack has to give it
-	// these instead.
-	toHost func(f *Frame)
 
 	mu      sync.Mutex // orders Swap, Run's end and the reaper
 	slots   []*Vmac    // by Vmac.slot; nil is free
@@ -74,7 +72,7 @@ type snapshot struct {
 // New makes a switch over w, without vmacs. The switch owns w, and o.Steal; after
 // an error they are still the caller's.
 func New(w Wire, o Options) (*Switch, error) {
-	p, err := newPoller()
+	p, err := newPoller(o.Waking)
 	if err != nil {
 		return nil, fmt.Errorf("switch: %w", err)
 	}

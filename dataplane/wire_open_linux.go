@@ -15,13 +15,14 @@ import (
 
 // Backends of a Wire on a real parent.
 const (
+	BackendAuto = "auto" // the first of the others that works
 	BackendRing = "ring" // TPACKET_V2, large frames by the socket's queue
 	BackendMmsg = "mmsg" // recvmmsg
 )
 
 // WireOptions of a Wire on a real parent; the zero value is the default.
 type WireOptions struct {
-	// Backend forces one of the backends. Empty means the ring, and mmsg where
+	// Backend forces one of the backends. Empty is BackendAuto: the ring, and mmsg where
 	// there can be none.
 	Backend string
 
@@ -70,7 +71,7 @@ func Open(name string, o WireOptions) (w Wire, why string, err error) {
 	case BackendMmsg:
 		w, err = OpenMmsg(name, o)
 		return w, BackendMmsg, err
-	case "":
+	case "", BackendAuto:
 	default:
 		return nil, "", fmt.Errorf("open %s: no backend %q", name, o.Backend)
 	}

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -20,7 +19,8 @@ import (
 )
 
 func (a *app) daemonCommand() *cobra.Command {
-	var level, format, configFile, steal string
+	var level, format, configFile string
+	var options control.EngineOptions
 	var asJSON bool
 	stateFile := defaultState(a.getenv)
 	cmd := &cobra.Command{
@@ -52,7 +52,8 @@ func (a *app) daemonCommand() *cobra.Command {
 				return err
 			}
 			defer stay.close()
-			return serve(ctx, a.opts.socket, steal, stay, logger)
+			options.Logger = logger
+			return serve(ctx, a.opts.socket, options, stay)
 		},
 	}
 	a.socketFlag(cmd)
@@ -61,36 +62,8 @@ func (a *app) daemonCommand() *cobra.Command {
 	cmd.Flags().BoolVar(&asJSON, "json", false, "the same as --log-format json")
 	cmd.Flags().StringVar(&configFile, "config", "", "make what this file says; see docs/config.md")
 	cmd.Flags().StringVar(&stateFile, "state", stateFile, "keep what was made in this file, for the next start (default $STATE_DIRECTORY/state.json if that is set)")
-	stealFlag(cmd, &steal)
+	pathFlags(cmd, &options)
 	return cmd
-}
-
-// stealFlag lets the rung be chosen that takes from the host's stack.
-func stealFlag(cmd *cobra.Command, rung *string) {
-	cmd.Flags().Var(stealValue{rung}, "steal",
-		"what takes from the host's own stack what macvlan would: "+strings.Join(control.StealRungs, ", "))
-	*rung = control.StealRungs[0]
-	cmd.Flags().Lookup("steal").DefValue = *rung
-}
-
-// stealValue is a flag that takes one of the rungs.
-type stealValue struct{ rung *string }
-
-func (v stealValue) String() string {
-	if v.rung == nil {
-		return ""
-	}
-	return *v.rung
-}
-
-func (v stealValue) Type() string { return "rung" }
-
-func (v stealValue) Set(s string) error {
-	if !slices.Contains(control.StealRungs, s) {
-		return fmt.Errorf("not one of %s", strings.Join(control.StealRungs, ", "))
-	}
-	*v.rung = s
-	return nil
 }
 
 // socketFlag lets --socket stand behind a verb too.
@@ -125,7 +98,8 @@ func newLogger(w io.Writer, level, format string) (*slog.Logger, error) {
 
 // serve runs the engine and its server until ctx is done or one of them fails,
 // and returns when both have ended.
-func serve(ctx context.Context, socket, steal string, stay *stay, logger *slog.Logger) error {
+func serve(ctx context.Context, socket string, options control.EngineOptions, stay *stay) error {
+	logger := options.Logger
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
@@ -144,7 +118,8 @@ func serve(ctx context.Context, socket, steal string, stay *stay, logger *slog.L
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	control.RaiseFileLimit()
-	engine := control.NewEngine(control.EngineOptions{Logger: logger, Steal: steal, AbandonedEvery: 2 * time.Second, State: stay.state})
+	options.AbandonedEvery, options.State = 2*time.Second, stay.state
+	engine := control.NewEngine(options)
 	ended := make(chan error, 2)
 	go func() { ended <- engine.Run(ctx) }()
 	// One that is told to end meanwhile ends as always.

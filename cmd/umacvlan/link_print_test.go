@@ -25,7 +25,7 @@ func sample() control.Link {
 		LinkInfo:    control.LinkInfo{Kind: "macvlan", Data: control.InfoData{Mode: "bridge", BCQueueLen: 1000, UsedBCQueueLen: 1000}},
 		AddrGenMode: "eui64", NumTxQueues: 1, NumRxQueues: 1, GSOMaxSize: 65536, GSOMaxSegs: 65535,
 		Umacvlan: control.Extra{
-			Child: "tap", Netns: "blue", ParentIn: "net:[4026531840]", Wire: "ring",
+			Child: "tap", Netns: "blue", ParentIn: "net:[4026531840]", Wire: "ring", Waking: "yield",
 			Offloads: []string{"csum", "tso4"}, WireGSO: true, Filtering: "unicast filter", Steal: "tcx",
 			Reasons: map[string]uint64{"direct": 12, "vmac-down": 1},
 		},
@@ -35,7 +35,7 @@ func sample() control.Link {
 const bridgeDetails = `3: mv0@va: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500 qdisc noqueue state UP mode DEFAULT group default qlen 1000
     link/ether 02:00:00:00:01:01 brd ff:ff:ff:ff:ff:ff promiscuity 0 allmulti 0 minmtu 68 maxmtu 65535 
     macvlan mode bridge bcqueuelen 1000 usedbcqueuelen 1000 addrgenmode eui64 numtxqueues 1 numrxqueues 1 gso_max_size 65536 gso_max_segs 65535 
-    umacvlan child tap netns blue parent-netns net:[4026531840] wire ring wire-offload on offloads csum,tso4 filter unicast filter steal tcx 
+    umacvlan child tap netns blue parent-netns net:[4026531840] wire ring waking yield wire-offload on offloads csum,tso4 filter unicast filter steal tcx 
 `
 
 func TestPrintText(t *testing.T) {

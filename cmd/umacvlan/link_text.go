@@ -138,8 +138,8 @@ func (t *textPrinter) extra(e *control.Extra) {
 	if e.WireGSO {
 		wireOffload = "on"
 	}
-	t.f("%s    umacvlan child %s netns %s parent-netns %s wire %s wire-offload %s offloads %s filter %s steal %s ",
-		t.nl, e.Child, e.Netns, e.ParentIn, e.Wire, wireOffload, offloads, e.Filtering, e.Steal)
+	t.f("%s    umacvlan child %s netns %s parent-netns %s wire %s waking %s wire-offload %s offloads %s filter %s steal %s ",
+		t.nl, e.Child, e.Netns, e.ParentIn, e.Wire, e.Waking, wireOffload, offloads, e.Filtering, e.Steal)
 	if e.Types != "" {
 		t.f("types %s ", e.Types)
 	}

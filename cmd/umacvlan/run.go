@@ -16,7 +16,8 @@ import (
 )
 
 func (a *app) runCommand() *cobra.Command {
-	var parent, steal string
+	var parent string
+	var options control.EngineOptions
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "run --parent DEV NAME [ mode MODE ] [ address MAC ] ... [ NAME ... ]",
@@ -38,12 +39,12 @@ func (a *app) runCommand() *cobra.Command {
 			}
 			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
 			defer stop()
-			return a.foreground(ctx, requests, steal, asJSON)
+			return a.foreground(ctx, requests, options, asJSON)
 		},
 	}
 	cmd.Flags().StringVar(&parent, "parent", "", "the device below, such as eth0")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the devices as JSON")
-	stealFlag(cmd, &steal)
+	pathFlags(cmd, &options)
 	// What follows the first name is not ours to read as flags: bclim -1.
 	cmd.Flags().SetInterspersed(false)
 	return cmd
@@ -117,7 +118,7 @@ func keywordLength(args []string) int {
 }
 
 // foreground makes what is asked for, says so, and stays until ctx is done.
-func (a *app) foreground(ctx context.Context, requests []control.LinkRequest, steal string, asJSON bool) error {
+func (a *app) foreground(ctx context.Context, requests []control.LinkRequest, options control.EngineOptions, asJSON bool) error {
 	ns, err := control.CurrentNamespace()
 	if err != nil {
 		return err
@@ -125,7 +126,7 @@ func (a *app) foreground(ctx context.Context, requests []control.LinkRequest, st
 	defer ns.Close()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	engine := control.NewEngine(control.EngineOptions{Steal: steal})
+	engine := control.NewEngine(options)
 	ended := make(chan error, 1)
 	go func() { ended <- engine.Run(ctx) }()
 	links, warnings, err := makeAll(ctx, engine, ns, requests)

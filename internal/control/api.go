@@ -219,6 +219,7 @@ type Extra struct {
 	ParentIn  string            `json:"parent_netns"`
 	Wire      string            `json:"wire"`     // "ring" or "mmsg", and why
 	Offloads  []string          `json:"offloads"` // in force on the device
+	Waking    string            `json:"waking"`   // "yield" or "sleep"
 	WireGSO   bool              `json:"wire_offload"`
 	Filtering string            `json:"filtering"` // "unicast filter" or "promiscuous", and why
 	Reasons   map[string]uint64 `json:"reasons"`   // copies by reason

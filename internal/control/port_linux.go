@@ -89,7 +89,7 @@ func (e *Engine) openPort(id rules.ParentID, ns Namespace, dev *netdev) (_ *port
 	}))
 	if err == nil {
 		p.offload = wire.Offload()
-		p.sw, err = dataplane.New(wire, dataplane.Options{Gone: e.touchGone, Steal: steal, Fragments: p.fragments})
+		p.sw, err = dataplane.New(wire, dataplane.Options{Gone: e.touchGone, Steal: steal, Fragments: p.fragments, Waking: e.wire.Waking})
 	}
 	if err != nil {
 		if wire != nil {

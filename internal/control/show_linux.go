@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/umacvlan/umacvlan/classify"
+	"github.com/umacvlan/umacvlan/dataplane"
 	"github.com/umacvlan/umacvlan/internal/control/rules"
 )
 
@@ -156,7 +157,7 @@ func (w *view) link(d *device, dev *netdev) Link {
 		Tx: TxStats{Bytes: s.TxBytes, Packets: s.TxPackets, Dropped: s.TxDropped + dev.txDropped},
 	}
 	l.Umacvlan = Extra{
-		Child: "tap", Netns: w.name, ParentIn: from.netns, Wire: p.why,
+		Child: "tap", Netns: w.name, ParentIn: from.netns, Wire: p.why, Waking: cmp.Or(p.e.wire.Waking, dataplane.WakingYield),
 		Offloads: d.tap.Offloads(), WireGSO: p.offload, Filtering: p.filtering(),
 		Steal: p.steal, Types: p.typesOf(d, v.Mode),
 		Reasons: byKey(s.Copies), Owner: d.owner, Managed: d.managed,

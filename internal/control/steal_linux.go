@@ -12,8 +12,12 @@ import (
 	"github.com/umacvlan/umacvlan/internal/control/rules"
 )
 
-// StealRungs are what an Engine may be told to use, the default first.
-var StealRungs = dataplane.StealRungs
+// What an Engine may be told to use, the default first.
+var (
+	StealRungs   = dataplane.StealRungs
+	WireBackends = []string{dataplane.BackendAuto, dataplane.BackendRing, dataplane.BackendMmsg}
+	Wakings      = []string{dataplane.WakingYield, dataplane.WakingSleep}
+)
 
 // openSteal opens what takes from the parent's own stack. It is called in the
 // parent's namespace.
