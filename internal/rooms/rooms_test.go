@@ -37,6 +37,7 @@ var allowed = map[string][]string{
 	"internal/lab/random": {"./classify", "./internal/control/rules", "./internal/lab/scenario"},
 	"internal/lab/corpus": {"./internal/lab/scenario"},
 	"internal/lab/matrix": {"./classify", "./internal/lab/scenario"},
+	"internal/programs":   {},
 	"internal/rooms":      {},
 	"internal/mutate":     {},
 	"bench": {"./bench/chart", "./classify", "./tap/vnet", "./dataplane", "./internal/control", "./internal/feature", "./internal/lab",
