@@ -20,6 +20,8 @@ type machine struct {
 	*lab.NS
 	bed  *bed
 	name string
+
+	reference bool // the kernel's macvlan is here on purpose, to be compared with
 }
 
 // command is a program in no namespace yet; begin starts it in this one.

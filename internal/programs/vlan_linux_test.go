@@ -56,22 +56,7 @@ func TestTaggedFlow(t *testing.T) {
 		{p.guest, "vmac0", otherMAC, vmacMAC, a, b, 1000},
 		{p.other, "eth0", vmacMAC, otherMAC, b, a, 2000},
 	} {
-		var index int
-		err := way.from.Do(func() error {
-			i, err := net.InterfaceByName(way.device)
-			if err == nil {
-				index = i.Index
-			}
-			return err
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		in, err := (&lab.Device{NS: way.from.NS, Name: way.device, Index: index}).Inject()
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer in.Close()
+		in := way.from.inject(way.device)
 		for n := range frames {
 			if err := in.Send(taggedUDP(way.dst, way.src, 10, way.fromIP, way.toIP, uint16(way.base+n))); err != nil {
 				t.Fatal(err)
@@ -92,4 +77,26 @@ func TestTaggedFlow(t *testing.T) {
 		t.Errorf("the sibling saw\n%s", text)
 	}
 	p.carried(p.guest, "vmac0", frames*60, frames*60)
+}
+
+// inject opens an injector on a device until the test ends.
+func (m *machine) inject(device string) *lab.Injector {
+	m.bed.Helper()
+	d := &lab.Device{NS: m.NS, Name: device}
+	err := m.Do(func() error {
+		i, err := net.InterfaceByName(device)
+		if err == nil {
+			d.Index = i.Index
+		}
+		return err
+	})
+	if err != nil {
+		m.bed.Fatal(err)
+	}
+	in, err := d.Inject()
+	if err != nil {
+		m.bed.Fatal(err)
+	}
+	m.bed.Cleanup(func() { in.Close() })
+	return in
 }
