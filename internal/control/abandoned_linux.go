@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -32,6 +35,7 @@ func (e *Engine) letGo(ctx context.Context) {
 	timer := time.NewTimer(e.abandonedEvery)
 	defer timer.Stop()
 	var suspect map[uint64]bool
+	kept := keepers{}
 	for {
 		select {
 		case <-ctx.Done():
@@ -40,7 +44,7 @@ func (e *Engine) letGo(ctx context.Context) {
 		case <-unnamed.gone:
 		}
 		unnamed.start()
-		alone := abandoned(e.keeps(own.inode))
+		alone := kept.abandoned(e.keeps(own.inode))
 		next := e.abandonedEvery
 		for inode := range alone {
 			if suspect[inode] {
@@ -141,22 +145,37 @@ func (w *nameWatch) close() {
 	w.wg.Wait()
 }
 
+// keepers are the files in which namespaces were last seen to be kept, by inode:
+// they are asked first, as to ask all of /proc costs milliseconds.
+type keepers map[uint64]string
+
 // abandoned returns those of the namespaces that have no name, no process and,
 // outside this process, no descriptor. The last two questions cost more and are
 // only asked of what the first leaves.
-func abandoned(of map[uint64]bool) map[uint64]bool {
+func (k keepers) abandoned(of map[uint64]bool) map[uint64]bool {
 	alone := map[uint64]bool{}
 	for inode := range of {
-		alone[inode] = true
+		if !keeps(k[inode], inode) {
+			alone[inode] = true
+			delete(k, inode)
+		}
 	}
 	if len(alone) == 0 {
 		return alone
 	}
-	for _, path := range namespaceFiles() {
-		var st unix.Stat_t
-		if unix.Stat(path, &st) == nil {
-			delete(alone, st.Ino)
+	for inode := range k {
+		if !of[inode] {
+			delete(k, inode)
 		}
+	}
+	found := func(inode uint64, file string) {
+		if alone[inode] {
+			delete(alone, inode)
+			k[inode] = file
+		}
+	}
+	for _, path := range namespaceFiles() {
+		found(inodeAt(path), path)
 		if len(alone) == 0 {
 			return alone
 		}
@@ -167,7 +186,10 @@ func abandoned(of map[uint64]bool) map[uint64]bool {
 		return nil // without /proc nothing can be said
 	}
 	for _, dir := range processes {
-		keptByMount(dir+"/mountinfo", alone)
+		mounts := dir + mountInfo
+		for _, inode := range mounted(mounts) {
+			found(inode, mounts)
+		}
 		if filepath.Base(dir) == self {
 			continue
 		}
@@ -175,7 +197,7 @@ func abandoned(of map[uint64]bool) map[uint64]bool {
 			links, _ := filepath.Glob(dir + pattern)
 			for _, l := range links {
 				if to, err := os.Readlink(l); err == nil {
-					delete(alone, netInode(to))
+					found(netInode(to), l)
 				}
 			}
 		}
@@ -186,21 +208,44 @@ func abandoned(of map[uint64]bool) map[uint64]bool {
 	return alone
 }
 
-// keptByMount takes out what is mounted somewhere, which is how names are kept.
-func keptByMount(mountinfo string, alone map[uint64]bool) {
+const mountInfo = "/mountinfo"
+
+// keeps says that a file still shows a namespace.
+func keeps(file string, inode uint64) bool {
+	switch {
+	case file == "":
+		return false
+	case strings.HasSuffix(file, mountInfo):
+		return slices.Contains(mounted(file), inode)
+	case strings.HasPrefix(file, "/proc/"): // a descriptor may have become another's
+		to, err := os.Readlink(file)
+		return err == nil && netInode(to) == inode
+	}
+	return inodeAt(file) == inode
+}
+
+// mounted lists what is mounted somewhere, which is how names are kept.
+func mounted(mountinfo string) (inodes []uint64) {
 	text, err := os.ReadFile(mountinfo)
 	if err != nil {
-		return
+		return nil
 	}
 	for sc := bufio.NewScanner(bytes.NewReader(text)); sc.Scan(); {
 		if fields := bytes.Fields(sc.Bytes()); len(fields) > 3 {
-			delete(alone, netInode(string(fields[3])))
+			if inode := netInode(string(fields[3])); inode != 0 {
+				inodes = append(inodes, inode)
+			}
 		}
 	}
+	return inodes
 }
 
 // netInode is the number in "net:[number]", 0 if link is something else.
 func netInode(link string) (inode uint64) {
-	fmt.Sscanf(link, "net:[%d]", &inode)
+	rest, ok := strings.CutPrefix(link, "net:[")
+	if !ok {
+		return 0
+	}
+	inode, _ = strconv.ParseUint(strings.TrimSuffix(rest, "]"), 10, 64)
 	return inode
 }
