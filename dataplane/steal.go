@@ -16,6 +16,9 @@ type Taker interface {
 	// the same caller as Take.
 	Keep(ids []uint16) error
 
+	// Rename says what the parent is called now. It has the same caller as Take.
+	Rename(name string) error
+
 	// Close ends it. Nothing is taken any more.
 	Close() error
 }

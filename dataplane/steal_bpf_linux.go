@@ -195,6 +195,9 @@ func (b *bpfTaker) Keep(ids []uint16) error {
 	return b.take()
 }
 
+// Rename does nothing: a program is attached to the device.
+func (b *bpfTaker) Rename(string) error { return nil }
+
 func (b *bpfTaker) take() error {
 	k := &b.last
 	want := make(map[takeKey]uint8, len(k.To)+len(k.From)+len(k.Groups)+len(b.vlans))

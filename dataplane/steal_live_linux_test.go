@@ -301,6 +301,40 @@ func TestStealLadder(t *testing.T) {
 	}
 }
 
+// TestStealRenamed: a parent that is renamed is still taken from, and a device
+// that is given its old name is not.
+func TestStealRenamed(t *testing.T) {
+	onEachRung(t, func(t *testing.T, rung string) {
+		b := newStealBed(t)
+		k := openSteal(t, rung)
+		if err := k.Take(classify.Taken{Unicast: true}); err != nil {
+			t.Fatal(err)
+		}
+		if err := netlink.LinkSetName(b.near, "renamed0"); errors.Is(err, unix.EBUSY) {
+			t.Skip("the kernel renames no device that is up (before 6.2)")
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		if err := k.Rename("renamed0"); err != nil {
+			t.Fatal(err)
+		}
+		frame := stealFrame(rand.New(rand.NewPCG(1, 1)), 4)
+		frame[0] &^= 1
+		if b.passes(frame) {
+			t.Error("no longer taken")
+		}
+		if err := netlink.LinkSetName(b.far, "far1"); err != nil {
+			t.Fatal(err)
+		}
+		if other := stealBedHere(t); !other.passes(frame) {
+			t.Error("taken from a device that has the old name")
+		}
+		if b.passes(frame) {
+			t.Error("no longer taken")
+		}
+	})
+}
+
 // TestStealBesideOthers: what others have attached works on, before, while and
 // after.
 func TestStealBesideOthers(t *testing.T) {

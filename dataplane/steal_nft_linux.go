@@ -71,9 +71,7 @@ func openNFT(dev *net.Interface) (Taker, error) {
 	create := []message{
 		n.message(unix.NFT_MSG_NEWTABLE, unix.NLM_F_CREATE|unix.NLM_F_EXCL,
 			nlstring(unix.NFTA_TABLE_NAME, n.table), nlbe32(unix.NFTA_TABLE_FLAGS, nftTableOwner)),
-		n.message(unix.NFT_MSG_NEWCHAIN, unix.NLM_F_CREATE|unix.NLM_F_EXCL,
-			nlstring(unix.NFTA_CHAIN_TABLE, n.table), nlstring(unix.NFTA_CHAIN_NAME, nftChain), nlstring(unix.NFTA_CHAIN_TYPE, "filter"),
-			nest(unix.NFTA_CHAIN_HOOK, nlbe32(unix.NFTA_HOOK_HOOKNUM, 0), nlbe32(unix.NFTA_HOOK_PRIORITY, math.MaxInt32), nlstring(unix.NFTA_HOOK_DEV, dev.Name))),
+		n.chain(dev.Name),
 	}
 	for id := setTo; id <= setGroups; id++ {
 		create = append(create, n.message(unix.NFT_MSG_NEWSET, unix.NLM_F_CREATE|unix.NLM_F_EXCL,
@@ -84,6 +82,13 @@ func openNFT(dev *net.Interface) (Taker, error) {
 		return fail(err)
 	}
 	return n, nil
+}
+
+// chain makes the chain at the ingress of the device called so.
+func (n *nftTaker) chain(dev string) message {
+	return n.message(unix.NFT_MSG_NEWCHAIN, unix.NLM_F_CREATE|unix.NLM_F_EXCL,
+		nlstring(unix.NFTA_CHAIN_TABLE, n.table), nlstring(unix.NFTA_CHAIN_NAME, nftChain), nlstring(unix.NFTA_CHAIN_TYPE, "filter"),
+		nest(unix.NFTA_CHAIN_HOOK, nlbe32(unix.NFTA_HOOK_HOOKNUM, 0), nlbe32(unix.NFTA_HOOK_PRIORITY, math.MaxInt32), nlstring(unix.NFTA_HOOK_DEV, dev)))
 }
 
 // message is a request to nf_tables.
@@ -136,6 +141,13 @@ func (n *nftTaker) Keep(ids []uint16) error {
 	}
 	n.vlans = slices.Clone(ids)
 	return nil
+}
+
+// Rename makes the chain again. Since 6.16 a chain leaves a device that is
+// renamed, and takes one that is given the old name (nf_tables_netdev_event).
+func (n *nftTaker) Rename(name string) error {
+	gone := n.message(unix.NFT_MSG_DELCHAIN, 0, nlstring(unix.NFTA_CHAIN_TABLE, n.table), nlstring(unix.NFTA_CHAIN_NAME, nftChain))
+	return n.transact(append([]message{n.flush(), gone, n.chain(name)}, n.rules(n.taken.Unicast, n.vlans)...))
 }
 
 // flush removes all rules.

@@ -208,6 +208,16 @@ func (s *Switch) Keep(ids []uint16) error {
 	return s.opt.Steal.Keep(ids)
 }
 
+// Rename says what the parent is called now.
+func (s *Switch) Rename(name string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || s.opt.Steal == nil {
+		return nil
+	}
+	return s.opt.Steal.Rename(name)
+}
+
 // place gives v a slot: one that is free, so that the tables stay small.
 func (s *Switch) place(v *Vmac) {
 	if n := len(s.free); n > 0 {

@@ -35,6 +35,9 @@ func (e *Engine) lookParent(p *port) {
 		}
 		e.apply(rules.ParentSeen{Parent: now})
 		if old.Parent.Name != now.Name {
+			if err := p.sw.Rename(now.Name); err != nil {
+				e.log.Warn("take from the host's stack after a parent was renamed", "parent", now.Name, "err", err)
+			}
 			for _, v := range e.state.Port(p.id).Vmacs {
 				e.setAlias(e.devices[v.ID])
 			}

@@ -113,7 +113,7 @@ func passthruBed(t *testing.T, d Driver, apart bool) (top *Topology, ns *NS, end
 }
 
 // In one namespace with its parent, both with an address, a passthru vmac alone
-// answers.
+// answers, also when the parent has been given another name.
 func TestPassthruAnswersOnce(t *testing.T) {
 	onEachRung(t, func(t *testing.T, d Driver, takes bool) {
 		top, _, end := passthruBed(t, d, false)
@@ -134,6 +134,26 @@ func TestPassthruAnswersOnce(t *testing.T) {
 			if !takes && answers <= asked {
 				t.Errorf("nothing is taken, and yet there are %d answers to %d pings of %s", answers, asked, to)
 			}
+		}
+		if !takes {
+			return
+		}
+		err := top.Parent.NS.Do(func() error {
+			return netlink.LinkSetName(&netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: top.Parent.Index}}, "renamed")
+		})
+		if errors.Is(err, unix.EBUSY) {
+			return // a kernel that renames no device that is up
+		}
+		answers := 0
+		err = errors.Join(err, poll(patience, func() (bool, error) {
+			err := top.Wire.NS.Do(func() (err error) {
+				answers, err = countAnswers(netip.MustParseAddr("10.1.1.2"), 5)
+				return err
+			})
+			return answers == 5, err
+		}))
+		if err != nil {
+			t.Errorf("renamed: %d answers to 5 pings: %v", answers, err)
 		}
 	})
 }
