@@ -271,6 +271,12 @@ func macStrings(list []classify.MAC) []string {
 	return s
 }
 
+// unfinished says that a vmac was made, and then something that was asked for it
+// could not be done.
+type unfinished struct{ error }
+
+func (u unfinished) Unwrap() error { return u.error }
+
 // makeEntry makes a vmac that isn't there.
 func (e *Engine) makeEntry(ctx context.Context, w *entry) error {
 	ns, err := OpenNamespace(netnsPath(w.p.Netns))
@@ -329,7 +335,10 @@ func (e *Engine) makeEntry(ctx context.Context, w *entry) error {
 		// A passthru vmac is made with its parent's address.
 		err = errors.Join(err, e.ask(ctx, id, LinkRequest{Op: "set", Address: &mac}))
 	}
-	return err
+	if err != nil {
+		return unfinished{err}
+	}
+	return nil
 }
 
 // machine answers what config.Diff asks; it keeps what it opens until close.

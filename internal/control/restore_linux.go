@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/vishvananda/netlink/nl"
@@ -87,7 +88,12 @@ func (e *Engine) Restore(ctx context.Context, withConfig bool) error {
 				waiting = append(waiting, w)
 				continue
 			}
-			if err := e.makeEntry(ctx, w); err != nil {
+			err := e.makeEntry(ctx, w)
+			var part unfinished
+			switch {
+			case errors.As(err, &part):
+				e.log.Error("vmac of before the restart lacks something", "vmac", v.Name, "parent", p.Name, "err", err)
+			case err != nil:
 				e.log.Error("vmac of before the restart can't be made", "vmac", v.Name, "parent", p.Name, "err", err)
 				continue
 			}

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/umacvlan/umacvlan/internal/control"
@@ -250,6 +251,43 @@ func TestStateRestored(t *testing.T) {
 	}
 	if r, err := third.ApplyText(context.Background(), "x", x.Text, true); err != nil || len(r.Steps) != 0 {
 		t.Errorf("what was exported is not what runs: %v %+v\n%s", err, r, x.Text)
+	}
+}
+
+// TestWaitedForAndHalfMade: a vmac that was waited for and can't be given its
+// address is there, is no longer waited for, and stands once in the document.
+func TestWaitedForAndHalfMade(t *testing.T) {
+	b := newBed(t)
+	file := filepath.Join(t.TempDir(), "state.json")
+	home := namedNS(t, b.Parent.NS)
+	se := newStateEngine(t, file, true)
+	defer se.end()
+	r, err := se.ApplyText(context.Background(), "f", "parents: [{name: late, netns: "+home+", vmacs: [{name: w0, addresses: [\"fd00::1/64\"]}]}]\n", false)
+	if err != nil || r.Failed() || len(r.Waiting) != 1 {
+		t.Fatalf("%v %+v", err, r)
+	}
+	for _, key := range []string{"all", "default"} {
+		if err := lab.Sysctl(b.Parent.NS, "ipv6/conf/"+key+"/disable_ipv6", "1"); err != nil {
+			t.Skip("a kernel without IPv6: ", err)
+		}
+	}
+	b.must(b.Parent.NS.Do(func() error {
+		return netlink.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "late"}, PeerName: "peer"})
+	}))
+	b.soonLong("it is no longer waited for", func() bool { return len(se.Status().Waiting) == 0 })
+	if attrs(b.Parent.NS, "w0") == nil || se.log.count("lacks something") != 1 {
+		t.Errorf("w0 is not there, or nothing was said:\n%s", se.log.b.String())
+	}
+	se.end()
+	text, err := os.ReadFile(file)
+	b.must(err)
+	if n := bytes.Count(text, []byte(`"name": "w0"`)); n != 1 {
+		t.Errorf("w0 stands in the document %d times:\n%s", n, text)
+	}
+	again := newStateEngine(t, file, false)
+	defer again.end()
+	if attrs(b.Parent.NS, "w0") == nil || again.log.count("level=ERROR") != 0 {
+		t.Errorf("w0 is not there again, or there was a complaint:\n%s", again.log.b.String())
 	}
 }
 

@@ -124,9 +124,13 @@ func (e *Engine) tryWaiting(ctx context.Context) {
 			continue
 		}
 		err := e.makeEntry(ctx, w)
+		var part unfinished
 		switch {
 		case err == nil:
 			e.log.Info("vmac waits no longer", "vmac", w.v.Name, "parent", w.p.Name)
+			done[w] = true
+		case errors.As(err, &part):
+			e.log.Error("vmac waits no longer, but lacks something", "vmac", w.v.Name, "parent", w.p.Name, "err", err)
 			done[w] = true
 		case errors.Is(err, unix.ENODEV) || ctx.Err() != nil: // gone again
 		case errors.Is(err, unix.EEXIST) && !w.managed:
