@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -126,21 +127,20 @@ func listen(path string) (_ net.Listener, err error) {
 		os.Remove(temp)
 		return nil, fmt.Errorf("listen at %s: %w", path, err)
 	}
-	return &socketListener{l, path}, nil
+	return &socketListener{UnixListener: l, path: path}, nil
 }
 
 // socketListener removes its socket when it is closed.
 type socketListener struct {
 	*net.UnixListener
-	path string
+	path   string
+	remove sync.Once
 }
 
 func (l *socketListener) Close() error {
-	err := l.UnixListener.Close()
-	if err == nil {
-		os.Remove(l.path)
-	}
-	return err
+	// The name first, as another daemon may take it as soon as nobody listens.
+	l.remove.Do(func() { os.Remove(l.path) })
+	return l.UnixListener.Close()
 }
 
 // refuseLiving returns an error if somebody answers at path, or if it is no
@@ -156,8 +156,11 @@ func refuseLiving(path string) error {
 		return fmt.Errorf("listen at %s: a file that is no socket is there", path)
 	}
 	c, err := net.DialTimeout("unix", path, time.Second)
-	if err != nil {
+	switch {
+	case errors.Is(err, unix.ECONNREFUSED), errors.Is(err, fs.ErrNotExist):
 		return nil // nobody listens any more
+	case err != nil: // EAGAIN: so many wait that one more can't
+		return fmt.Errorf("listen at %s: somebody listens there: %w", path, err)
 	}
 	defer c.Close()
 	if cred, err := peerOf(c); err == nil {

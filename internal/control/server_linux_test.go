@@ -53,6 +53,43 @@ func dial(t *testing.T, socket string) *control.Client {
 	return c
 }
 
+// TestServerIsBusy: a socket is not taken from a daemon that is too busy to
+// accept anybody.
+func TestServerIsBusy(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "s")
+	busy, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(busy)
+	if err := errors.Join(unix.Bind(busy, &unix.SockaddrUnix{Name: socket}), unix.Listen(busy, 0)); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		c, err := net.Dial("unix", socket)
+		if errors.Is(err, unix.EAGAIN) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+	}
+	before, err := os.Stat(socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	err = control.Serve(ctx, control.NewEngine(control.EngineOptions{}), control.ServerOptions{Socket: socket, Ready: func(string) { stop() }})
+	if err == nil || !strings.Contains(err.Error(), "somebody listens there") {
+		t.Errorf("served: %v", err)
+	}
+	stop()
+	if now, err := os.Stat(socket); err != nil || !os.SameFile(before, now) {
+		t.Errorf("the socket was replaced: %v", err)
+	}
+}
+
 func TestServer(t *testing.T) {
 	b := newBed(t)
 	socket := filepath.Join(t.TempDir(), "dir", "umacvlan.sock")
