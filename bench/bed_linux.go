@@ -33,8 +33,7 @@ type bed struct {
 	vmacs  []place
 	crowd  []place
 
-	rest      *account // when it began to idle
-	restSince time.Time
+	spent, rested time.Duration // CPU time of an emulator that had nothing to do, and for how long
 }
 
 // newBed owns driver, also when it fails. site is nil unless the parent is the

@@ -1,10 +1,15 @@
 package bench
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/umacvlan/umacvlan/internal/lab"
 )
 
 // calm is the share of CPU time that others may use when a repetition begins.
@@ -57,4 +62,19 @@ func cpuTime() (ticks, error) {
 	}
 	used := user + nice + system + irq + softirq + steal
 	return ticks{used, used + idle + iowait}, nil
+}
+
+// processTime is what the emulator's process has taken of the processors. It is
+// not asked itself: to answer would cost more than it does in seconds.
+func processTime(d lab.Driver) (time.Duration, error) {
+	e, ok := d.(*emulator)
+	if !ok || e.p == nil {
+		return 0, errors.New("only the emulator has a process")
+	}
+	const sched = 2 // CPUCLOCK_SCHED
+	var t unix.Timespec
+	if err := unix.ClockGettime(int32(^e.p.cmd.Process.Pid<<3|sched), &t); err != nil {
+		return 0, fmt.Errorf("the emulator's CPU time: %w", err)
+	}
+	return time.Duration(t.Nano()), nil
 }

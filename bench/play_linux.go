@@ -169,30 +169,30 @@ func (b *bed) carried(from, to place, sent, got lab.Counters, r outcome) error {
 	return nil
 }
 
-// idle waits, and returns what the emulator's process has spent since the first
-// repetition on this bed: what the daemon does every other second is in the
-// later ones.
+// idle waits, and returns what the emulator's process has spent while this and
+// the earlier repetitions on this bed waited: what the daemon does every other
+// second is in some of them. What it is asked in between is not its own work.
 func (o *runner) idle(b *bed) (s Sample, err error) {
-	if b.rest == nil {
-		if err := o.sleep(time.Second); err != nil { // it is still at work on what was made
+	if b.rested == 0 {
+		if err := o.sleep(4 * time.Second); err != nil { // it and the stacks are still at work on what was made
 			return s, err
 		}
-		if b.rest, err = quiet(b.driver); err != nil {
-			return s, err
-		}
-		if b.rest == nil {
-			return s, errors.New("only the emulator has a process")
-		}
-		b.restSince = time.Now()
 	}
-	if err := o.sleep(max(o.Last, 800*time.Millisecond)); err != nil {
-		return s, err
-	}
-	after, err := quiet(b.driver)
+	before, err := processTime(b.driver)
 	if err != nil {
 		return s, err
 	}
-	s.Value = 100 * (after.cpu - b.rest.cpu).Seconds() / time.Since(b.restSince).Seconds()
+	begin := time.Now()
+	if err := o.sleep(max(o.Last, 1600*time.Millisecond)); err != nil {
+		return s, err
+	}
+	after, err := processTime(b.driver)
+	if err != nil {
+		return s, err
+	}
+	b.spent += after - before
+	b.rested += time.Since(begin)
+	s.Value = 100 * b.spent.Seconds() / b.rested.Seconds()
 	s.Metrics = map[string]float64{}
 	return s, nil
 }
