@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -54,6 +55,22 @@ func exactly(n int, hint string) cobra.PositionalArgs {
 	}
 }
 
+// noArguments is cobra.NoArgs with words that help.
+func noArguments(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usageError("umacvlan: %q means nothing to %s; see: %s --help", args[0], cmd.Name(), cmd.CommandPath())
+	}
+	return nil
+}
+
+// atMostOne is for verbs that take a file or none.
+func atMostOne(cmd *cobra.Command, args []string) error {
+	if len(args) > 1 {
+		return usageError("umacvlan: %s takes one file, not %d", cmd.Name(), len(args))
+	}
+	return nil
+}
+
 // readFile reads a file; "-" is stdin.
 func (a *app) readFile(name string) ([]byte, error) {
 	if name == "-" {
@@ -78,12 +95,7 @@ func (a *app) applyCommand() *cobra.Command {
 			"does on SIGHUP. What a file made and the file no longer has is deleted; what was made\n" +
 			"with \"link add\" is left alone. Exit 0: all is as the file says, 2: something is not.",
 		Example: "  umacvlan apply --dry-run new.yaml\n  umacvlan apply",
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 1 {
-				return usageError("umacvlan: apply takes one file, not %d", len(args))
-			}
-			return nil
-		},
+		Args:    atMostOne,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r := control.ApplyRequest{DryRun: dryRun}
 			if len(args) == 1 {
@@ -104,6 +116,10 @@ func (a *app) applyCommand() *cobra.Command {
 			}
 			defer c.Close()
 			report, err := c.Apply(cmd.Context(), r)
+			var refusal *control.Refusal
+			if errors.As(err, &refusal) && refusal.Hint != "" { // no answer of rtnetlink's
+				return &failure{exitRefused, []string{"umacvlan: " + refusal.Hint}}
+			}
 			if err != nil {
 				return err
 			}
@@ -163,7 +179,7 @@ func (a *app) exportCommand() *cobra.Command {
 		Short:   "Write what runs as a configuration file",
 		Long:    "export writes to stdout what \"umacvlan apply\" would find nothing to change in.",
 		Example: "  umacvlan export > config.yaml",
-		Args:    cobra.NoArgs,
+		Args:    noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := control.Dial(a.opts.socket)
 			if err != nil {

@@ -59,7 +59,7 @@ func benchCommand() *cobra.Command {
 			"  umacvlan bench --only frames-in --with kernel,umacvlan,umacvlan:wire=mmsg,naive,ovs,vde\n" +
 			"  umacvlan bench --full --svg out --json > out.json\n" +
 			"  umacvlan bench --format benchstat > new.txt && benchstat -col /contender new.txt",
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
 	}
 	f := cmd.Flags()
@@ -138,7 +138,7 @@ func (o *benchOptions) run(cmd *cobra.Command) error {
 				return usageError("umacvlan: %v", err)
 			}
 		}
-		if err := checkPrivilege(daemonCapabilities); err != nil {
+		if err := checkPrivilege(capabilities); err != nil {
 			return err
 		}
 	}

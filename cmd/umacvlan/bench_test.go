@@ -54,7 +54,7 @@ func TestBenchErrors(t *testing.T) {
 		"--parent eth0 --with kernel,ovs":      "umacvlan: --with ovs: would take eth0 away from the host; without --parent it gets a device of its own",
 		"--parent eth0 --only tcp-in-1g":       "umacvlan: case tcp-in-1g needs a parent of its own",
 		"--parent eth0 --only tcp-sibling,t*n": "umacvlan: case tcp-in needs the other end of the parent's cable: --wire",
-		"--list --full extra":                  `umacvlan: unknown command "extra" for "umacvlan bench"`,
+		"--list --full extra":                  `umacvlan: "extra" means nothing to bench; see: umacvlan bench --help`,
 		"--loud":                               "umacvlan: unknown flag: --loud; see: umacvlan bench --help",
 	} {
 		stdout, stderr, code := runLine(t, "", "bench "+line)

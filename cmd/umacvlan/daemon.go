@@ -33,7 +33,7 @@ func (a *app) daemonCommand() *cobra.Command {
 		Example: "  umacvlan daemon &\n" +
 			"  umacvlan daemon --socket /tmp/umacvlan.sock --log-level debug\n" +
 			"  umacvlan daemon --config /etc/umacvlan/config.yaml --state /var/lib/umacvlan/state.json",
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if asJSON {
 				format = "json"
@@ -42,7 +42,7 @@ func (a *app) daemonCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := checkPrivilege(daemonCapabilities); err != nil {
+			if err := checkPrivilege(capabilities); err != nil {
 				return err
 			}
 			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)

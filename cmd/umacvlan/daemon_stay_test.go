@@ -389,3 +389,33 @@ func TestUnitCapabilities(t *testing.T) {
 		t.Errorf("with %s: %s, with all capabilities: %s", line, got, all)
 	}
 }
+
+// TestCapabilities: what run and daemon ask for is all that they need.
+func TestCapabilities(t *testing.T) {
+	ns := newIPNamespace(t)
+	setpriv, err := exec.LookPath("setpriv")
+	if err != nil {
+		skipOrFail(t, "setpriv is not installed (Debian: util-linux)")
+	}
+	if _, err := os.Stat(tunDevice); err != nil {
+		skipOrFail(t, err.Error())
+	}
+	set := "-all"
+	for _, c := range capabilities {
+		set += ",+" + strings.ToLower(strings.TrimPrefix(c.name, "CAP_"))
+	}
+	cmd := ns.command(t, "run", "--parent", "vb", "v0", "mode", "passthru")
+	cmd.Args = append(cmd.Args[:4:4], append([]string{setpriv, "--bounding-set=" + set, "--inh-caps=-all"}, cmd.Args[4:]...)...)
+	var log lockedBuffer
+	cmd.Stderr = &log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	within(t, func() bool { return len(ended) > 0 || strings.Contains(log.String(), "Ctrl-C") }, "it runs")
+	cmd.Process.Signal(syscall.SIGTERM)
+	if err := <-ended; err != nil {
+		t.Errorf("with %s: %v\n%s", set, err, log.String())
+	}
+}

@@ -29,7 +29,7 @@ func demoCommand() *cobra.Command {
 			"no configuration and, where user namespaces and /dev/net/tun allow it, no root, and it\n" +
 			"leaves nothing behind. The exit code is 0 if everything was as decided, else 1.",
 		Example: "  umacvlan demo\n  umacvlan demo --json",
-		Args:    cobra.NoArgs,
+		Args:    noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if !lab.Inside() {
 				return demoOutside(asJSON)

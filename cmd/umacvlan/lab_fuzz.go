@@ -39,7 +39,7 @@ func labFuzzCommand() *cobra.Command {
 		Example: "  umacvlan lab fuzz --for 60s\n" +
 			"  umacvlan lab fuzz --seed 7 --frames 1000000 --at-least 1000\n" +
 			"  umacvlan lab fuzz --seed 7 --number 31 --scenarios 1 --on kernel,emulator",
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
 	}
 	f := cmd.Flags()

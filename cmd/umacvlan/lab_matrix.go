@@ -35,7 +35,7 @@ func labMatrixCommand() *cobra.Command {
 		Example: "  umacvlan lab matrix\n" +
 			"  umacvlan lab matrix --on kernel --json\n" +
 			"  umacvlan lab matrix --on model --markdown --svg docs/matrix.svg > docs/matrix.md",
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
 	}
 	cmd.Flags().StringVar(&o.on, "on", "all", "what runs beside the model: model (nothing), emulator, kernel or all that can")
@@ -55,7 +55,7 @@ func (o *matrixOptions) run(cmd *cobra.Command) error {
 	case o.json && o.markdown:
 		return usageError("umacvlan: matrix prints JSON or Markdown, not both")
 	case !slices.Contains([]string{"model", "emulator", "kernel", "all"}, o.on):
-		return invarg("not one of model, emulator, kernel, all", o.on)
+		return usageError("umacvlan: --on %s: not one of model, emulator, kernel, all", o.on)
 	case o.on == "model":
 		return o.show(cmd.Context(), cmd.OutOrStdout(), []scenario.Player{scenario.NewModel()}, newProgress(io.Discard))
 	case lab.Inside():

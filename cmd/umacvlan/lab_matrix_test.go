@@ -58,9 +58,9 @@ func TestMatrixPages(t *testing.T) {
 func TestMatrixErrors(t *testing.T) {
 	for line, want := range map[string]string{
 		"--json --markdown":                      "umacvlan: matrix prints JSON or Markdown, not both",
-		"--on nonsense":                          `Error: argument "nonsense" is wrong: not one of model, emulator, kernel, all`,
+		"--on nonsense":                          `umacvlan: --on nonsense: not one of model, emulator, kernel, all`,
 		"--on model --svg /nosuch/directory/svg": "open /nosuch/directory/svg: no such file or directory",
-		"more":                                   `unknown command "more" for "matrix"`,
+		"more":                                   `umacvlan: "more" means nothing to matrix; see: matrix --help`,
 	} {
 		stdout, err := matrixIn(t, strings.Fields(line)...)
 		if err == nil || err.Error() != want || stdout != "" {

@@ -42,7 +42,7 @@ func labNewCommand() *cobra.Command {
 		Short:   "Write a scenario to begin with, with comments",
 		Long:    "new writes an experiment with comments into a file that must not exist yet, or else prints it.",
 		Example: "  umacvlan lab new first.scenario\n  umacvlan lab run first.scenario",
-		Args:    cobra.MaximumNArgs(1),
+		Args:    atMostOne,
 		RunE: func(cmd *cobra.Command, files []string) error {
 			if len(files) == 0 {
 				_, err := fmt.Fprint(cmd.OutOrStdout(), labTemplate)

@@ -21,7 +21,7 @@ func (a *app) ledgerCommand() *cobra.Command {
 			"each difference is 0; while frames move, those under way show up as small differences,\n" +
 			"so the exit code is 0 in any case. A line that is off is marked.",
 		Example: "  umacvlan ledger\n  umacvlan ledger --json",
-		Args:    cobra.NoArgs,
+		Args:    noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := control.Dial(a.opts.socket)
 			if err != nil {

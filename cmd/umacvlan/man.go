@@ -14,7 +14,7 @@ func (a *app) manCommand() *cobra.Command {
 		Short:   "Write manual pages into a directory",
 		Example: "  umacvlan man /usr/local/share/man/man1",
 		Hidden:  true, // for those who package it
-		Args:    cobra.ExactArgs(1),
+		Args:    exactly(1, "man needs a directory; try: umacvlan man /usr/local/share/man/man1"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := os.MkdirAll(args[0], 0o755); err != nil {
 				return err

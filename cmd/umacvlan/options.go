@@ -35,8 +35,8 @@ const (
 	colorNever
 )
 
-// optionTable stands in ip's order of comparison, with -socket, which is ours,
-// at the end: it may not be abbreviated.
+// optionTable stands in ip's order of comparison. -version and -socket, which are
+// ours, may not be abbreviated.
 var optionTable = []struct {
 	word     string
 	argument string // what it needs behind it, if anything
@@ -49,6 +49,7 @@ var optionTable = []struct {
 	{"-details", "", func(o *options, _ string) { o.details++ }},
 	{"-oneline", "", func(o *options, _ string) { o.oneline = true }},
 	{"-Version", "", func(o *options, _ string) { o.version = true }},
+	{"-version", "", func(o *options, _ string) { o.version = true }}, // not ip's, but what people type
 	{"-force", "", func(o *options, _ string) { o.force = true }},
 	{"-batch", "batch file", func(o *options, arg string) { o.batch = arg }},
 	{"-brief", "", func(o *options, _ string) { o.brief = true }},
@@ -95,7 +96,7 @@ func parseOptions(args []string) (options, []string, error) {
 		}
 		optionTable[i].set(&o, arg)
 		switch optionTable[i].word {
-		case "-socket", "-json", "-help", "-Version":
+		case "-socket", "-json", "-help", "-Version", "-version":
 		default:
 			o.linkOnly = opt
 		}
@@ -114,7 +115,7 @@ func findOption(opt string) int {
 	for i, t := range optionTable {
 		// "-" alone abbreviates everything and means nothing; "-f" is
 		// somebody else's: ip takes it for -family.
-		if opt == t.word || t.word != "-socket" && opt != "-" && opt != "-f" && matches(opt, t.word) {
+		if opt == t.word || t.word != "-socket" && t.word != "-version" && opt != "-" && opt != "-f" && matches(opt, t.word) {
 			return i
 		}
 	}

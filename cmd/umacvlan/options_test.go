@@ -32,19 +32,25 @@ func TestParseOptions(t *testing.T) {
 		}
 	}
 	for line, want := range map[string]expect{
-		"-x":         {code: 255, stderr: `Option "-x" is unknown, try "umacvlan -help".`},
-		"-":          {code: 255, stderr: `Option "-" is unknown, try "umacvlan -help".`},
-		"-f inet":    {code: 255, stderr: `Option "-f" is unknown, try "umacvlan -help".`},
-		"-c=x":       {code: 255, stderr: `Option "-c=x" is unknown, try "umacvlan -help".`},
-		"--sock /s":  {code: 255, stderr: `Option "-sock" is unknown, try "umacvlan -help".`},
-		"-n":         {code: 255, stderr: `Error: argument "netns" is required`},
-		"-b":         {code: 255, stderr: `Error: argument "batch file" is required`},
-		"-n /none l": {code: 255, stderr: `Cannot open network namespace "/none": No such file or directory`},
-		"-d status":  {code: 1, stderr: `umacvlan: option -d goes with "link", not with "status"`},
-		"foo":        {code: 1, stderr: `Object "foo" is unknown, try "umacvlan help".`},
-		"-j foo":     {code: 1, stderr: `Object "foo" is unknown, try "umacvlan help".`},
-		"run --x":    {code: 1, stderr: `umacvlan: unknown flag: --x; see: umacvlan run --help`},
-		"status x":   {code: 1, stderr: `umacvlan: unknown command "x" for "umacvlan status"`},
+		"-x":           {code: 255, stderr: `Option "-x" is unknown, try "umacvlan -help".`},
+		"-":            {code: 255, stderr: `Option "-" is unknown, try "umacvlan -help".`},
+		"-f inet":      {code: 255, stderr: `Option "-f" is unknown, try "umacvlan -help".`},
+		"-c=x":         {code: 255, stderr: `Option "-c=x" is unknown, try "umacvlan -help".`},
+		"--sock /s":    {code: 255, stderr: `Option "-sock" is unknown, try "umacvlan -help".`},
+		"-n":           {code: 255, stderr: `Error: argument "netns" is required`},
+		"-b":           {code: 255, stderr: `Error: argument "batch file" is required`},
+		"-n /none l":   {code: 255, stderr: `Cannot open network namespace "/none": No such file or directory`},
+		"-d status":    {code: 1, stderr: `umacvlan: option -d goes with "link", not with "status"`},
+		"foo":          {code: 1, stderr: `Object "foo" is unknown, try "umacvlan help".`},
+		"-j foo":       {code: 1, stderr: `Object "foo" is unknown, try "umacvlan help".`},
+		"run --x":      {code: 1, stderr: `umacvlan: unknown flag: --x; see: umacvlan run --help`},
+		"status x":     {code: 1, stderr: `umacvlan: "x" means nothing to status; see: umacvlan status --help`},
+		"man":          {code: 1, stderr: `umacvlan: man needs a directory; try: umacvlan man /usr/local/share/man/man1`},
+		"lab x":        {code: 1, stderr: `Command "x" is unknown, try "umacvlan lab --help".`},
+		"completion x": {code: 1, stderr: `Command "x" is unknown, try "umacvlan completion --help".`},
+		"help x":       {code: 1, stderr: `Object "x" is unknown, try "umacvlan help".`},
+		"-s version":   {code: 1, stderr: `umacvlan: option -s goes with "link", not with "version"`},
+		"-j ip link":   {code: 1, stderr: `umacvlan: options of ip stand behind it: umacvlan ip [ OPTIONS ] OBJECT ...`},
 	} {
 		stdout, stderr, code := runLine(t, "", line)
 		if code != want.code || stdout != "" || strings.TrimSpace(stderr) != want.stderr {
@@ -105,7 +111,7 @@ func TestHelp(t *testing.T) {
 			t.Errorf("%s has no example", c.Name())
 		}
 	}
-	for _, line := range []string{"link --help", "link -h", "help link", "link help macvlan"} {
+	for _, line := range []string{"link --help", "link -h", "help link", "help run", "link help macvlan"} {
 		stdout, stderr, code := runLine(t, "", line)
 		if code != 0 || stderr != "" || !strings.Contains(stdout, "bcqueuelen") {
 			t.Errorf("umacvlan %s: %d %q %q", line, code, stdout, stderr)
@@ -114,7 +120,7 @@ func TestHelp(t *testing.T) {
 }
 
 func TestVersion(t *testing.T) {
-	for _, line := range []string{"version", "-V", "-Version"} {
+	for _, line := range []string{"version", "-V", "-Version", "--version"} {
 		if stdout, _, code := runLine(t, "", line); code != 0 || !strings.HasPrefix(stdout, "umacvlan ") {
 			t.Errorf("umacvlan %s: %d %q", line, code, stdout)
 		}
@@ -137,14 +143,14 @@ func TestCompletionAndManualPages(t *testing.T) {
 
 func TestMissingCapability(t *testing.T) {
 	const status = "Name:\tx\nCapPrm:\t0000000000000000\nCapEff:\t0000000000003000\nCapBnd:\t000001ffffffffff\n"
-	if err := missingCapability(status, runCapabilities); err != nil {
+	if err := missingCapability(status, capabilities[:2]); err != nil {
 		t.Error(err)
 	}
-	err := missingCapability(status, daemonCapabilities)
+	err := missingCapability(status, capabilities)
 	if err == nil || !strings.Contains(err.Error(), "CAP_SYS_ADMIN is missing") {
 		t.Error(err)
 	}
-	if err := missingCapability("", runCapabilities); err == nil {
+	if err := missingCapability("", capabilities); err == nil {
 		t.Error("no status, no error")
 	}
 }

@@ -19,10 +19,10 @@ type capability struct {
 var (
 	capNetAdmin = capability{12, "CAP_NET_ADMIN", "to make devices and to listen on their parent's behalf"}
 	capNetRaw   = capability{13, "CAP_NET_RAW", "to open the parent's packet socket"}
-	capSysAdmin = capability{21, "CAP_SYS_ADMIN", "to enter the namespaces of those who ask"}
+	capSysAdmin = capability{21, "CAP_SYS_ADMIN", "to make and to enter network namespaces"}
 
-	runCapabilities    = []capability{capNetAdmin, capNetRaw}
-	daemonCapabilities = []capability{capNetAdmin, capNetRaw, capSysAdmin}
+	// capabilities are what daemon and run need.
+	capabilities = []capability{capNetAdmin, capNetRaw, capSysAdmin}
 )
 
 const tunDevice = "/dev/net/tun"

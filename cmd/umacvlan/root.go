@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -51,12 +52,24 @@ func (a *app) dispatch(args []string) error {
 	case len(args) > 0 && args[0] == "fdb" && opts.forFdb():
 	case len(args) > 0 && args[0] == "ip":
 		if opts != (options{socket: opts.socket, force: opts.force, linkOnly: opts.linkOnly}) {
-			return usageError(`umacvlan: options of ip stand behind it: umacvlan ip %s ...`, opts.linkOnly)
+			return usageError(`umacvlan: options of ip stand behind it: umacvlan ip [ OPTIONS ] OBJECT ...`)
 		}
+	case len(args) > 0 && args[0] == "version" && opts == (options{details: opts.details, json: opts.json, linkOnly: opts.linkOnly}):
+		if opts.details > 0 {
+			args = append(args, "--details")
+		}
+		if opts.json {
+			args = append(args, "--json")
+		}
+	case len(args) > 1 && args[0] == "help":
+		args = append(args[1:], "--help") // what isn't there is an error then
 	case len(args) > 0 && opts.linkOnly != "":
 		return usageError(`umacvlan: option %s goes with "link", not with %q`, opts.linkOnly, args[0])
 	case len(args) > 0 && opts.json:
 		args = append([]string{args[0], "--json"}, args[1:]...)
+	}
+	if cmd, rest, err := root.Find(args); err == nil && cmd != root && cmd.HasSubCommands() && len(rest) > 0 && !strings.HasPrefix(rest[0], "-") {
+		return usageError(`Command "%s" is unknown, try "%s --help".`, rest[0], cmd.CommandPath())
 	}
 	root.SetArgs(args)
 	err = root.Execute()
@@ -83,6 +96,7 @@ func (a *app) rootCommand() *cobra.Command {
 		return usageError("umacvlan: %v; see: %s --help", err, cmd.CommandPath())
 	})
 	root.AddCommand(a.commands()...)
+	root.InitDefaultCompletionCmd()
 	return root
 }
 
@@ -102,6 +116,6 @@ const rootExample = `  See it work, without a network card and without configura
       ip link set vmac0 up
       umacvlan -d link show
 
-  Options of "link" stand in front of it, as with ip: -d[etails] -s[tatistics] -j[son]
+  Options of "link" stand in front of it, as with ip (some go with "fdb", too): -d[etails] -s[tatistics] -j[son]
   -p[retty] -br[ief] -o[neline] -c[olor] -h[uman] -iec -n[etns] NAME -b[atch] FILE
   -force -V[ersion]; every verb takes --socket PATH there.`

@@ -25,7 +25,8 @@ func (a *app) runCommand() *cobra.Command {
 		Long: "run needs no daemon. Each NAME makes a device in the caller's network namespace and\n" +
 			"brings it up; behind it stand the keywords of \"link add\" (address, mtu, txqueuelen,\n" +
 			"alias, netns) and of \"type macvlan\" (mode, flag, nopromisc, nodst, macaddr,\n" +
-			"bcqueuelen, bclim), written out in full. When run ends, the devices are gone.",
+			"bcqueuelen, bclim), written out in full. Flags stand before the first NAME. When run\n" +
+			"ends, the devices are gone.",
 		Example: "  umacvlan run --parent eth0 vmac0 mode bridge\n" +
 			"  umacvlan run --parent eth0 vmac0 mode bridge address 02:00:00:00:01:01 vmac1 mode private",
 		DisableFlagsInUseLine: true,
@@ -34,7 +35,7 @@ func (a *app) runCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := checkPrivilege(runCapabilities); err != nil {
+			if err := checkPrivilege(capabilities); err != nil {
 				return err
 			}
 			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
@@ -136,7 +137,10 @@ func (a *app) foreground(ctx context.Context, requests []control.LinkRequest, op
 	}
 	if err != nil {
 		cancel()
-		return errors.Join(err, <-ended)
+		if why := <-ended; why != nil {
+			return why // the engine never ran, or broke: requests were refused for that
+		}
+		return err
 	}
 	err = <-ended
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {

@@ -16,7 +16,7 @@ func (a *app) statusCommand() *cobra.Command {
 		Use:     "status",
 		Short:   "Describe the daemon that answers",
 		Example: "  umacvlan status\n  umacvlan status --json",
-		Args:    cobra.NoArgs,
+		Args:    noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := control.Dial(a.opts.socket)
 			if err != nil {

@@ -28,7 +28,7 @@ func (a *app) unitsCommand() *cobra.Command {
 		Example: "  umacvlan units umacvlan.service > /etc/systemd/system/umacvlan.service\n" +
 			"  umacvlan units umacvlan.socket > /etc/systemd/system/umacvlan.socket\n" +
 			"  umacvlan units umacvlan.openrc > /etc/init.d/umacvlan",
-		Args: cobra.MaximumNArgs(1),
+		Args: atMostOne,
 		RunE: func(_ *cobra.Command, args []string) error {
 			files, err := unitFiles.ReadDir("units")
 			if err != nil {

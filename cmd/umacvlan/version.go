@@ -23,14 +23,14 @@ func (a *app) versionCommand() *cobra.Command {
 			"and takes away again, and says what is done instead where one is missing. They can\n" +
 			"be forced off by " + feature.Variable + "=NAME,NAME or =all.",
 		Example: "  umacvlan version\n  umacvlan version -d\n  umacvlan version -d --json",
-		Args:    cobra.NoArgs,
+		Args:    noArguments,
 		RunE: func(*cobra.Command, []string) error {
 			out := object{{"version", version()}}
 			var list []control.FeatureState
 			if details {
 				var err error
 				if list, err = control.Features(); err != nil {
-					fmt.Fprintf(a.stderr, "umacvlan: not everything could be tried: %v\n", err)
+					fmt.Fprintf(a.stderr, "umacvlan: not everything could be tried (%v); try again as root\n", err)
 				}
 				out = append(out, member{"lowest_kernel", lowestKernel}, member{"kernel", control.Kernel()}, member{"features", generic(list)})
 			}
