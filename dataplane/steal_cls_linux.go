@@ -187,20 +187,30 @@ func removeDead(index int) error {
 			dead = append(dead, f)
 		}
 	})
-	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) {
-		return nil // no qdisc, no filters
+	if noFilters(err) {
+		return nil
 	}
 	for _, f := range dead {
-		err = errors.Join(err, c.nl.do(c.message(unix.RTM_DELTFILTER, 0, tcIngress, f.handle, f.priority)))
+		if e := c.nl.do(c.message(unix.RTM_DELTFILTER, 0, tcIngress, f.handle, f.priority)); !noFilters(e) {
+			err = errors.Join(err, e) // else another daemon has removed it meanwhile
+		}
 		qdisc = qdisc || f.name == clsNameQdisc
 	}
 	if err == nil && qdisc {
-		err = c.removeQdisc()
+		if err = c.removeQdisc(); noFilters(err) {
+			err = nil
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("remove what an earlier daemon has left: %w", err)
 	}
 	return nil
+}
+
+// noFilters says that err means that there are none: no filter, no qdisc, or a
+// kernel without tc's classifiers (CONFIG_NET_CLS).
+func noFilters(err error) bool {
+	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP)
 }
 
 // gateEmpty says that a gate program leads nowhere any more, so that its daemon
