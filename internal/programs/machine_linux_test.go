@@ -127,10 +127,11 @@ func (m *machine) start(args ...string) *process {
 }
 
 // tcpdump captures on a device, with a ring for bursts: the snapshot length
-// decides how many frames it holds.
+// decides how many frames it holds. A change of user would save it from dying
+// with us.
 func (m *machine) tcpdump(device string, more ...string) *process {
 	m.bed.Helper()
-	p := m.start(append([]string{"tcpdump", "-i", device, "-e", "-n", "-t", "-l", "--immediate-mode", "-s", "2048", "-B", "4096"}, more...)...)
+	p := m.start(append([]string{"tcpdump", "-i", device, "-e", "-n", "-t", "-l", "--immediate-mode", "-s", "2048", "-B", "4096", "-Z", "root"}, more...)...)
 	p.waitFor("listening on")
 	return p
 }
