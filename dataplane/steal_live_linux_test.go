@@ -251,6 +251,16 @@ func TestStealLive(t *testing.T) {
 		if !b.passesTagged(tagged(10)) || b.passesTagged(tagged(11)) || b.passes(frame) {
 			t.Error("not just the VLAN that has a device passes")
 		}
+		var all []uint16
+		for id := range uint16(4094) {
+			all = append(all, id+1)
+		}
+		if err := k.Keep(all); err != nil {
+			t.Fatal(err)
+		}
+		if !b.passesTagged(tagged(10)) || !b.passesTagged(tagged(11)) || b.passes(frame) {
+			t.Error("every VLAN has a device, and not just they pass")
+		}
 		if err := k.Keep(nil); err != nil {
 			t.Fatal(err)
 		}

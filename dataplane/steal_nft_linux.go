@@ -94,11 +94,14 @@ func (n *nftTaker) chain(dev string) message {
 // message is a request to nf_tables.
 func (n *nftTaker) message(typ, flags uint16, attrs ...[]byte) message {
 	head := []byte{unix.NFPROTO_NETDEV, 0, 0, 0} // struct nfgenmsg
-	return newMessage(unix.NFNL_SUBSYS_NFTABLES<<8|typ, flags|unix.NLM_F_ACK, append([][]byte{head}, attrs...)...)
+	return newMessage(unix.NFNL_SUBSYS_NFTABLES<<8|typ, flags, append([][]byte{head}, attrs...)...)
 }
 
-// transact does all of it or nothing.
+// transact does all of it or nothing. What fails is answered in any case, so only
+// the last is to be acknowledged: the socket has no room for thousands of answers.
 func (n *nftTaker) transact(list []message) error {
+	last := list[len(list)-1]
+	binary.NativeEndian.PutUint16(last[6:], binary.NativeEndian.Uint16(last[6:])|unix.NLM_F_ACK)
 	edge := func(typ uint16) message {
 		return newMessage(typ, 0, []byte{0, 0, 0, unix.NFNL_SUBSYS_NFTABLES}) // res_id, big-endian
 	}
