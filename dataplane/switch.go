@@ -108,13 +108,17 @@ func (s *Switch) Run(ctx context.Context) error {
 
 	<-ctx.Done()
 	err := s.wire.Close()
+	s.mu.Lock()
+	if s.closed = true; s.opt.Steal != nil { // what nobody receives is the stack's again
+		err = errors.Join(err, s.opt.Steal.Close())
+	}
+	s.mu.Unlock()
 	s.poll.wake()
 	s.queue.close()
 	wg.Wait()
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.closed = true
 	for _, r := range s.retired {
 		err = errors.Join(err, r.v.close())
 	}
@@ -122,9 +126,6 @@ func (s *Switch) Run(ctx context.Context) error {
 		err = errors.Join(err, v.close())
 	}
 	s.retired = nil
-	if s.opt.Steal != nil {
-		err = errors.Join(err, s.opt.Steal.Close())
-	}
 	err = errors.Join(err, s.poll.close())
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) && !errors.Is(cause, context.DeadlineExceeded) {
 		return cause

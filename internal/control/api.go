@@ -277,6 +277,7 @@ type Status struct {
 	Parents []string `json:"parents"`
 	Steal   []string `json:"steal"` // for each parent, as in Extra
 	Vmacs   int      `json:"vmacs"`
+	Ending  int      `json:"ending,omitempty"` // parents without a vmac that are not let go of yet
 	Kernel  string   `json:"kernel"`
 
 	// Features are the optional kernel features, as the daemon has found them

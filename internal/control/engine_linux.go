@@ -75,6 +75,7 @@ type Engine struct {
 	leaving    []*device         // decided by the rules, not yet deleted
 	dying      map[place]*device // being deleted
 	lastParent rules.ParentID
+	ending     int // ports that have no vmac any more, but still a thread
 	published  *sync.Cond
 
 	wanted // what a file asks for
@@ -246,12 +247,14 @@ func (e *Engine) apply(in rules.Input) rules.Answer {
 func (e *Engine) closePort(p *port) {
 	delete(e.ports, p.id)
 	delete(e.parents, p.at)
+	e.ending++
 	p.stop()
 	e.wg.Go(func() {
 		<-p.done
 		e.mu.Lock()
 		defer e.mu.Unlock()
 		p.release()
+		e.ending--
 		e.published.Broadcast()
 	})
 }
@@ -326,6 +329,7 @@ func (e *Engine) Status() Status {
 	s.Waiting, s.State = e.waitingFor(), e.states.status()
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	s.Ending = e.ending
 	for _, p := range e.state.Ports() {
 		s.Parents = append(s.Parents, p.Parent.Name)
 		s.Vmacs += len(p.Vmacs)

@@ -219,7 +219,10 @@ func (t *take) deleteSpace(name string) error {
 // forgotten waits until the engine knows that vmacs are gone, and the parent no
 // longer has their addresses.
 func (t *take) forgotten(e emulatorUnder) error {
-	err := poll(patience, func() (bool, error) { return e.Engine.Status().Vmacs == len(t.where), nil })
+	err := poll(patience, func() (bool, error) {
+		s := e.Engine.Status()
+		return s.Vmacs == len(t.where) && s.Ending == 0, nil
+	})
 	if err != nil || t.parentAt == 0 {
 		return err
 	}
