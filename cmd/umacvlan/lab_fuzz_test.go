@@ -6,12 +6,14 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/umacvlan/umacvlan/internal/feature"
 	"github.com/umacvlan/umacvlan/internal/lab"
 )
 
 func TestLabFuzz(t *testing.T) {
 	lab.Need(t, lab.NeedNS, lab.NeedTUN)
 	dir := t.TempDir()
+	t.Setenv(feature.Variable, "all") // the stack keeps its copies, which is listed
 	out, errs, code := labDo(t, dir, "fuzz", "--seed", "5", "--scenarios", "2", "--on", "model,emulator", "--json")
 	var r struct {
 		Seed, Scenarios, Frames, Actions int

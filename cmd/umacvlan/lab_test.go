@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/umacvlan/umacvlan/internal/feature"
 	"github.com/umacvlan/umacvlan/internal/lab"
 )
 
@@ -111,6 +112,7 @@ func TestLabRunJSON(t *testing.T) {
 	dir := t.TempDir()
 	writeScenario(t, dir, "a.scenario", "title Unicast\nvmac b1 mode bridge\nsend wire: ext > b1\n  b1 gets host\n")
 	writeScenario(t, dir, "b.scenario", "title Tagged\nvmac b1 mode bridge netns x\nsend wire: ext > b1 vlan 7\n  b1 gets host stack-type other\n")
+	t.Setenv(feature.Variable, "all") // the stack keeps its copies, which is listed
 	out, errs, code := labDo(t, dir, "run", "--json", "--pcap", "p", "a.scenario", "b.scenario")
 	if code != 0 {
 		t.Fatalf("code %d, %s\n%s", code, errs, out)

@@ -45,6 +45,8 @@ func TestParseOptions(t *testing.T) {
 		"-j foo":       {code: 1, stderr: `Object "foo" is unknown, try "umacvlan help".`},
 		"run --x":      {code: 1, stderr: `umacvlan: unknown flag: --x; see: umacvlan run --help`},
 		"status x":     {code: 1, stderr: `umacvlan: "x" means nothing to status; see: umacvlan status --help`},
+		"-j lab run":   {code: 1, stderr: `umacvlan: umacvlan lab run needs a file; write one with: umacvlan lab new first.scenario`},
+		"-j lab new":   {code: 1, stderr: `umacvlan: unknown flag: --json; see: umacvlan lab new --help`},
 		"man":          {code: 1, stderr: `umacvlan: man needs a directory; try: umacvlan man /usr/local/share/man/man1`},
 		"lab x":        {code: 1, stderr: `Command "x" is unknown, try "umacvlan lab --help".`},
 		"completion x": {code: 1, stderr: `Command "x" is unknown, try "umacvlan completion --help".`},

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -65,6 +66,8 @@ func (a *app) dispatch(args []string) error {
 		args = append(args[1:], "--help") // what isn't there is an error then
 	case len(args) > 0 && opts.linkOnly != "":
 		return usageError(`umacvlan: option %s goes with "link", not with %q`, opts.linkOnly, args[0])
+	case len(args) > 1 && opts.json && args[0] == "lab":
+		args = slices.Insert(slices.Clone(args), 2, "--json")
 	case len(args) > 0 && opts.json:
 		args = append([]string{args[0], "--json"}, args[1:]...)
 	}
