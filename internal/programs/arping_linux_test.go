@@ -9,7 +9,7 @@ import (
 // address that has moved to another MAC.
 func TestArping(t *testing.T) {
 	need(t, "arping:iputils-arping", "ping:iputils-ping")
-	p := newPair(t, false)
+	p := newPair(t)
 	answered := func(m *machine, mac string, args ...string) {
 		t.Helper()
 		p.within("an answer to arping "+strings.Join(args, " "), func() bool {

@@ -104,17 +104,17 @@ type pair struct {
 	host, other, guest *machine
 }
 
-// newPair makes the guest's vmac0, up and with 10.0.0.2/24 unless bare.
-func newPair(t *testing.T, bare bool) *pair {
+// newPair makes the guest's vmac0, up and with 10.0.0.2/24, and waits until it
+// is reached: without listen-all the daemon hears within a second that it is up.
+func newPair(t *testing.T) *pair {
 	t.Helper()
 	b := newBed(t)
 	p := &pair{b, b.machine("host"), b.machine("other"), b.machine("guest")}
 	b.join(p.host, "eth0", hostMAC, p.other, "eth0", otherMAC)
 	p.other.sh("ip addr add 10.0.0.9/24 dev eth0")
 	p.host.sh("umacvlan link add link eth0 name vmac0 address " + vmacMAC + " netns " + p.guest.Path() + " type macvlan mode bridge")
-	if !bare {
-		p.guest.sh("ip link set vmac0 up && ip addr add 10.0.0.2/24 dev vmac0")
-	}
+	p.guest.sh("ip link set vmac0 up && ip addr add 10.0.0.2/24 dev vmac0")
+	p.guest.pings("10.0.0.9")
 	return p
 }
 

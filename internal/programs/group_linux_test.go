@@ -11,8 +11,8 @@ import (
 // group, its parent takes frames for it, IGMP says so on the wire, and what is
 // sent to the group arrives until it is left.
 func TestGroups(t *testing.T) {
-	need(t, "tcpdump:tcpdump")
-	p := newPair(t, false)
+	need(t, "tcpdump:tcpdump", "ping:iputils-ping")
+	p := newPair(t)
 	reports := p.other.tcpdump("eth0", "-v", "igmp")
 	for _, g := range []struct{ name, group, mac string }{
 		{"mDNS", "224.0.0.251", "01:00:5e:00:00:fb"},

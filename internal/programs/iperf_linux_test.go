@@ -6,8 +6,8 @@ import (
 
 // iperf3 moves bytes through a vmac: TCP and UDP, both ways.
 func TestIperf(t *testing.T) {
-	need(t, "iperf3:iperf3")
-	p := newPair(t, false)
+	need(t, "iperf3:iperf3", "ping:iputils-ping")
+	p := newPair(t)
 	const much, some = 32 << 20, 2 << 20
 	p.other.start("iperf3", "--server", "--forceflush").waitFor("Server listening")
 	for _, c := range []struct {

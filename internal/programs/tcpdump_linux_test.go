@@ -71,13 +71,14 @@ func (p *pair) talk() []view {
 func TestTcpdump(t *testing.T) {
 	need(t, "tcpdump:tcpdump", "ping:iputils-ping", "arping:iputils-arping")
 	lab.Need(t, lab.NeedMacvlan)
-	ours := newPair(t, false)
+	ours := newPair(t)
 	theirs := &pair{ours.bed, ours.machine("host of the kernel's"), ours.machine("other of the kernel's"), ours.machine("guest of the kernel's")}
 	theirs.host.reference, theirs.guest.reference = true, true
 	theirs.join(theirs.host, "eth0", hostMAC, theirs.other, "eth0", otherMAC)
 	theirs.other.sh("ip addr add 10.0.0.9/24 dev eth0")
 	theirs.host.sh("ip link add link eth0 name vmac0 address " + vmacMAC + " netns " + theirs.guest.Path() + " type macvlan mode bridge")
 	theirs.guest.sh("ip link set vmac0 up && ip addr add 10.0.0.2/24 dev vmac0")
+	theirs.guest.pings("10.0.0.9")
 
 	got, want := ours.talk(), theirs.talk()
 	for i, v := range got {

@@ -36,8 +36,8 @@ func taggedUDP(dst, src string, vlan uint16, from, to [4]byte, port uint16) []by
 // A flow with an 802.1Q tag passes a vmac both ways, each frame once and with
 // its tag, and doesn't reach a sibling.
 func TestTaggedFlow(t *testing.T) {
-	need(t, "tcpdump:tcpdump")
-	p := newPair(t, false)
+	need(t, "tcpdump:tcpdump", "ping:iputils-ping")
+	p := newPair(t)
 	p.host.sh("umacvlan link add link eth0 name vmac1 address 02:00:00:00:01:02 type macvlan mode bridge && ip link set vmac1 up")
 	tcpdump := func(m *machine, device string) *process {
 		return m.tcpdump(device, "vlan", "10", "and", "udp")
