@@ -314,6 +314,12 @@ func (e *Engine) makeEntry(ctx context.Context, w *entry) error {
 		path := netnsPath(home)
 		r.ToNetns = &path
 	}
+	// A passthru vmac is made with its parent's address. It comes up with its own,
+	// from which the kernel makes its link-local one.
+	later := v.Mode == classify.Passthru && v.MAC != 0
+	if later {
+		r.Up = nil
+	}
 	answer, refusal := e.Link(ctx, r, ns)
 	if refusal != nil {
 		return refusal
@@ -331,9 +337,11 @@ func (e *Engine) makeEntry(ctx context.Context, w *entry) error {
 	err = d.changeAddresses(v.Addresses, nil)
 	id := d.id
 	e.mu.Unlock()
-	if v.Mode == classify.Passthru && v.MAC != 0 && answer.Link.Address != mac {
-		// A passthru vmac is made with its parent's address.
+	if later && answer.Link.Address != mac {
 		err = errors.Join(err, e.ask(ctx, id, LinkRequest{Op: "set", Address: &mac}))
+	}
+	if later && v.Up {
+		err = errors.Join(err, e.ask(ctx, id, LinkRequest{Op: "set", Up: &v.Up}))
 	}
 	if err != nil {
 		return unfinished{err}

@@ -301,6 +301,37 @@ func (b *bed) soonLong(what string, ok func() bool) {
 	}
 }
 
+// TestApplyPassthruAddress: a passthru vmac with an address of its own has never
+// been up with another, or its link-local address would be made from that.
+func TestApplyPassthruAddress(t *testing.T) {
+	b := newBed(t)
+	inside := b.ns()
+	for _, key := range []string{"all", "default"} {
+		if err := lab.Sysctl(inside, "ipv6/conf/"+key+"/disable_ipv6", "0"); err != nil {
+			t.Skip("a kernel without IPv6: ", err)
+		}
+	}
+	r := b.apply(false, `parents: [{name: va, netns: $A, vmacs: [{name: pt, netns: $B, mode: passthru, mac: "02:00:00:00:07:01"}]}]
+`, inside)
+	if r.Failed() || attrs(b.Parent.NS, "va").HardwareAddr.String() != "02:00:00:00:07:01" {
+		t.Fatalf("%+v", r)
+	}
+	if a := attrs(inside, "pt"); a.HardwareAddr.String() != "02:00:00:00:07:01" || a.Flags&net.FlagUp == 0 {
+		t.Errorf("%+v", a)
+	}
+	var list []netlink.Addr
+	b.soonLong("it has a link-local address", func() bool {
+		b.must(inside.Do(func() (err error) {
+			list, err = netlink.AddrList(&netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: attrs(inside, "pt").Index}}, netlink.FAMILY_V6)
+			return err
+		}))
+		return len(list) > 0
+	})
+	if len(list) != 1 || list[0].IP.String() != "fe80::ff:fe00:701" {
+		t.Errorf("addresses: %v", list)
+	}
+}
+
 // TestApplyFileMissing: an error, and nothing is deleted.
 func TestApplyFileMissing(t *testing.T) {
 	b := newBed(t)
