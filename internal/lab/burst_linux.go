@@ -241,11 +241,12 @@ func (t *take) land(f *flight) error {
 			return err
 		}
 		now := t.progress(f)
-		if now != last {
+		same := now == last // else one device was looked at before, another after it moved
+		if !same {
 			last, since = now, time.Now()
 		}
 		// A vmac may count what nobody sees: a frame that is lost for its tag.
-		done := pending == "" && now.sent && (now.agree || time.Since(since) > still)
+		done := pending == "" && now.sent && same && (now.agree || time.Since(since) > still)
 		late := time.Now().After(end)
 		if late && pending != "" {
 			return fmt.Errorf("the ledger doesn't come out even: %s", pending)

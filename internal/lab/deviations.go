@@ -237,8 +237,19 @@ func unheard(c *course, step int, o *scenario.Outcome, report func(who, kind, wh
 // filter knows it.
 func newBroadcast(c *course, d scenario.Difference) bool {
 	v, is := c.at[d.Step].vmacs[d.Who]
-	return is && v.broadcast != classify.Broadcast && c.s.Steps[d.Step].Send != nil && c.dst(d.Step) == v.broadcast &&
-		(d.Kind == scenario.KindDelivery || d.Kind == scenario.KindCounter)
+	if !is || v.broadcast == classify.Broadcast || d.Kind != scenario.KindDelivery && d.Kind != scenario.KindCounter {
+		return false
+	}
+	// A burst is counted at its end.
+	for i := d.Step; i >= 0 && c.s.Steps[i].Send != nil; i-- {
+		if c.dst(i) == v.broadcast {
+			return true
+		}
+		if d.Kind == scenario.KindDelivery {
+			break
+		}
+	}
+	return false
 }
 
 // dropsAll says that a rule drops frames for that address.
