@@ -24,6 +24,7 @@ type wanted struct {
 	paths   map[uint64]string // of namespaces, as callers gave them
 	waiting []*entry
 	hints   map[string]classify.MAC // by entry.key: addresses that were drawn before
+	later   []*entry                // of before the restart, until the file makes them
 	stir    chan struct{}
 	any     atomic.Bool // something waits
 	// restored says that the state document has been read and may be replaced.
@@ -97,6 +98,7 @@ func (e *Engine) Apply(ctx context.Context, c *config.Config, dryRun bool) (Appl
 	for _, x := range plan.Refused {
 		report.Steps = append(report.Steps, ApplyStep{Op: "conflict", Name: x.Name, Text: "! " + x.Name, Error: x.Text})
 	}
+	var later []*entry
 	for _, s := range plan.Steps {
 		var err error
 		if !dryRun {
@@ -108,6 +110,9 @@ func (e *Engine) Apply(ctx context.Context, c *config.Config, dryRun bool) (Appl
 		}
 		done := ApplyStep{Op: string(s.Op), Name: s.Name(), Text: s.String()}
 		if err != nil {
+			if s.Op == config.Add {
+				later = append(later, &entry{p: s.Parent, v: s.Vmac, managed: true})
+			}
 			done.Error = err.Error()
 			e.log.Error("configuration: change failed", "vmac", s.Name(), "change", done.Text, "err", err)
 		} else if !dryRun {
@@ -137,6 +142,7 @@ func (e *Engine) Apply(ctx context.Context, c *config.Config, dryRun bool) (Appl
 		}
 	}
 	e.waitFor(waiting)
+	e.later = later
 	e.saveSoon()
 	return report, nil
 }

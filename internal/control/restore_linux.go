@@ -63,7 +63,7 @@ func (e *Engine) Restore(ctx context.Context, withConfig bool) error {
 	e.mu.Unlock()
 	m := e.newMachine()
 	defer m.close()
-	var waiting []*entry
+	var waiting, later []*entry
 	made := 0
 	for _, sp := range e.states.before.Parents {
 		if sp.Original != 0 {
@@ -78,6 +78,7 @@ func (e *Engine) Restore(ctx context.Context, withConfig bool) error {
 				e.mu.Unlock()
 			}
 			if sv.Managed && withConfig {
+				later = append(later, w)
 				continue
 			}
 			if w.why = e.missing(m, w); w.why != "" {
@@ -103,6 +104,7 @@ func (e *Engine) Restore(ctx context.Context, withConfig bool) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.waitFor(waiting)
+	e.later = later
 	e.restored = true
 	e.saveSoon()
 	if made > 0 || len(waiting) > 0 {

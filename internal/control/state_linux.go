@@ -248,9 +248,18 @@ func (e *Engine) document() document {
 		}
 		sp.Vmacs = append(sp.Vmacs, v)
 	}
+	waits := map[string]bool{}
 	for _, w := range e.waiting {
-		sp := at(*w.p)
-		sp.Vmacs = append(sp.Vmacs, stateVmac{Vmac: *w.v, Managed: w.managed, Drawn: e.hints[w.key()]})
+		sp, key := at(*w.p), w.key()
+		sp.Vmacs = append(sp.Vmacs, stateVmac{Vmac: *w.v, Managed: w.managed, Drawn: e.hints[key]})
+		waits[key] = true
+	}
+	for _, w := range e.later {
+		// Of what has been made meanwhile there is no hint any more.
+		if key := w.key(); e.hints[key] != 0 && !waits[key] {
+			sp := at(*w.p)
+			sp.Vmacs = append(sp.Vmacs, stateVmac{Vmac: *w.v, Managed: true, Drawn: e.hints[key]})
+		}
 	}
 	return doc
 }

@@ -235,6 +235,8 @@ func TestStateRestored(t *testing.T) {
 		len(l.LinkInfo.Data.MacaddrData) != 1 || l.Umacvlan.Owner["a"] != "b" || l.Umacvlan.Managed {
 		t.Errorf("made again as %+v", l)
 	}
+	second.end()
+	second = newStateEngine(t, file, true) // a daemon that ended before it had applied the file
 	config(second)
 	if got := attrs(ns, "managed").HardwareAddr.String(); got != managed {
 		t.Errorf("managed has %s, had %s", got, managed)
