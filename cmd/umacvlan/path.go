@@ -20,11 +20,14 @@ func pathFlags(cmd *cobra.Command, o *control.EngineOptions) {
 	}{
 		{&o.Steal, control.StealRungs, "steal", "what takes from the host's own stack what macvlan would"},
 		{&o.Wire.Backend, control.WireBackends, "wire", "how frames are received from the parent"},
-		{&o.Wire.Waking, control.Wakings, "waking", "what a data thread does that has run out of frames"},
+		{&o.Wire.Waking, control.Wakings, "waking", "how a data thread waits for frames (yield: it looks again for a while before it sleeps)"},
 	} {
 		*f.value = f.of[0]
 		cmd.Flags().Var(choice{f.value, f.of}, f.name, f.usage+": "+strings.Join(f.of, ", "))
 		cmd.Flags().Lookup(f.name).DefValue = f.of[0]
+		if err := cmd.RegisterFlagCompletionFunc(f.name, cobra.FixedCompletions(f.of, cobra.ShellCompDirectiveNoFileComp)); err != nil {
+			panic(err) // the flag is there
+		}
 	}
 }
 
