@@ -19,8 +19,8 @@ func (a *app) ipCommand() *cobra.Command {
 			"is set, shown or deleted of such a device goes to the daemon, too. \"ip link\" and\n" +
 			"\"ip addr\" show them as macvlan. With --force, or $UMACVLAN_FORCE, the kernel is not\n" +
 			"asked. Options are those of ip; --socket is ours.\n\n" +
-			"So that scripts find it: alias ip='umacvlan ip', or a link named ip to umacvlan in a\n" +
-			"directory that stands in front of ip's in $PATH.",
+			"So that scripts find it: a link named ip to umacvlan in a directory that stands in front\n" +
+			"of ip's in $PATH. For a shell's prompt: alias ip='umacvlan ip'.",
 		Example: "  umacvlan ip link add link eth0 name vmac0 type macvlan mode bridge\n" +
 			"  alias ip='umacvlan ip'\n" +
 			"  ln -s $(which umacvlan) /usr/local/sbin/ip",

@@ -44,6 +44,7 @@ func labFuzzCommand() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.Uint64Var(&o.Seed, "seed", rand.Uint64N(1_000_000), "what chance begins with")
+	f.Lookup("seed").DefValue = "another each time" // manual pages are always the same
 	f.Uint64Var(&o.First, "number", 0, "number of the first scenario")
 	f.IntVar(&o.Scenarios, "scenarios", 0, "stop after so many scenarios")
 	f.DurationVar(&o.For, "for", 0, "stop beginning scenarios then (60s if nothing else stops it)")

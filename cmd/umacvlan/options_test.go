@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -136,6 +137,11 @@ func TestCompletionAndManualPages(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "man1")
 	if _, stderr, code := runLine(t, "", "man "+dir); code != 0 {
 		t.Fatalf("man: %d %q", code, stderr)
+	}
+	again := filepath.Join(t.TempDir(), "man1")
+	runLine(t, "", "man "+again)
+	if out, err := exec.Command("diff", "-r", dir, again).CombinedOutput(); err != nil {
+		t.Errorf("the pages differ: %v\n%s", err, out)
 	}
 	page, err := os.ReadFile(filepath.Join(dir, "umacvlan-run.1"))
 	if err != nil || !strings.Contains(string(page), "bcqueuelen") {
