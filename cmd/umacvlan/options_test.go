@@ -53,7 +53,7 @@ func TestParseOptions(t *testing.T) {
 		"completion x": {code: 1, stderr: `Command "x" is unknown, try "umacvlan completion --help".`},
 		"help x":       {code: 1, stderr: `Object "x" is unknown, try "umacvlan help".`},
 		"-s version":   {code: 1, stderr: `umacvlan: option -s goes with "link", not with "version"`},
-		"-j ip link":   {code: 1, stderr: `umacvlan: options of ip stand behind it: umacvlan ip [ OPTIONS ] OBJECT ...`},
+		"-j ip link":   {code: 1, stderr: `umacvlan: options of ip stand behind it: umacvlan ip -j ...`},
 	} {
 		stdout, stderr, code := runLine(t, "", line)
 		if code != want.code || stdout != "" || strings.TrimSpace(stderr) != want.stderr {

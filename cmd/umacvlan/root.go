@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -53,7 +54,7 @@ func (a *app) dispatch(args []string) error {
 	case len(args) > 0 && args[0] == "fdb" && opts.forFdb():
 	case len(args) > 0 && args[0] == "ip":
 		if opts != (options{socket: opts.socket, force: opts.force, linkOnly: opts.linkOnly}) {
-			return usageError(`umacvlan: options of ip stand behind it: umacvlan ip [ OPTIONS ] OBJECT ...`)
+			return usageError(`umacvlan: options of ip stand behind it: umacvlan ip %s ...`, cmp.Or(opts.linkOnly, "-j"))
 		}
 	case len(args) > 0 && args[0] == "version" && opts == (options{details: opts.details, json: opts.json, linkOnly: opts.linkOnly}):
 		if opts.details > 0 {
