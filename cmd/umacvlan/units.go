@@ -27,7 +27,7 @@ func (a *app) unitsCommand() *cobra.Command {
 			"umacvlan.service and umacvlan.socket for systemd, umacvlan.openrc for OpenRC.",
 		Example: "  umacvlan units umacvlan.service > /etc/systemd/system/umacvlan.service\n" +
 			"  umacvlan units umacvlan.socket > /etc/systemd/system/umacvlan.socket\n" +
-			"  umacvlan units umacvlan.openrc > /etc/init.d/umacvlan",
+			"  umacvlan units umacvlan.openrc > /etc/init.d/umacvlan && chmod +x /etc/init.d/umacvlan",
 		Args: atMostOne,
 		RunE: func(_ *cobra.Command, args []string) error {
 			files, err := unitFiles.ReadDir("units")
