@@ -3,6 +3,8 @@ package dataplane
 import (
 	"encoding/binary"
 	"fmt"
+	"net"
+	"sync"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
@@ -16,7 +18,11 @@ import (
 // TAP's own is another: HOST for everything on a passthru port, and for what a
 // source-mode vmac gets of its parent's own unicast. It is a program at the
 // ingress of the vmac's device; packet sockets see a frame before that.
+//
+// Its methods may be called from any goroutine.
 type Types struct {
+	mu       sync.Mutex
+	closed   bool
 	settings *ebpf.Map
 	program  *ebpf.Program
 	cls      bool
@@ -28,7 +34,7 @@ type Types struct {
 const everyUnicast = ^uint64(0)
 
 // OpenTypes makes the program for the vmacs of one port, or says what the kernel
-// lacks. Its methods have one caller at a time.
+// lacks.
 func OpenTypes() (t *Types, err error) {
 	if feature.Off(feature.BPF) || feature.Off(feature.TCX) && feature.Off(feature.ClsBPF) {
 		return nil, errOff
@@ -58,7 +64,9 @@ func (t *Types) Set(s *classify.Spec) error {
 		key := addressKey(s.Parent)
 		value = binary.NativeEndian.Uint64(key[:])
 	}
-	if value == t.last {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if value == t.last || t.closed {
 		return nil
 	}
 	if err := t.settings.Put(uint32(0), value); err != nil {
@@ -72,6 +80,11 @@ func (t *Types) Set(s *classify.Spec) error {
 // of the calling thread, behind what is attached there. It goes with the device.
 // again says that it is lost when the device moves to another namespace.
 func (t *Types) Attach(index int) (again bool, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return false, fmt.Errorf("packet types: %w", net.ErrClosed)
+	}
 	err = errOff
 	if !t.cls && !feature.Off(feature.TCX) {
 		err = link.RawAttachProgram(link.RawAttachProgramOptions{Target: index, Program: t.program, Attach: ebpf.AttachTCXIngress, Anchor: link.Tail()})
@@ -91,6 +104,9 @@ func (t *Types) Attach(index int) (again bool, err error) {
 
 // Close lets go of the program, which stays where it is attached.
 func (t *Types) Close() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.closed = true
 	if t.program != nil {
 		t.program.Close()
 	}

@@ -2,7 +2,9 @@ package dataplane_test
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"net"
 	"os"
 	"testing"
 	"time"
@@ -142,4 +144,20 @@ func TestTypes(t *testing.T) {
 	if err := netns.Set(here); err != nil {
 		t.Fatal(fmt.Errorf("back: %w", err))
 	}
+}
+
+// TestTypesClosed: what is closed is attached to nothing any more, whoever asks.
+func TestTypesClosed(t *testing.T) {
+	types, err := dataplane.OpenTypes()
+	if err != nil {
+		t.Skip("no program: ", err) // TestTypes says whether that is all right
+	}
+	types.Close()
+	if _, err := types.Attach(1 << 30); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("attach: %v", err)
+	}
+	if err := types.Set(&classify.Spec{Parent: 1}); err != nil {
+		t.Errorf("set: %v", err)
+	}
+	types.Close()
 }

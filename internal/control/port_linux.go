@@ -188,16 +188,20 @@ func (p *port) swap() (again bool) {
 	spec := e.state.Spec(p.id)
 	rp := e.state.Port(p.id)
 	var vmacs []*dataplane.Vmac
+	var lack []*device
 	if rp != nil {
 		for _, v := range rp.Vmacs {
 			d := e.devices[v.ID]
 			d.known = true
 			vmacs = append(vmacs, d.vmac)
 		}
-		p.setTypes(&spec, rp.Vmacs)
+		lack = p.setTypes(&spec, rp.Vmacs)
 	}
+	types := p.types
 	before, _ := p.conn.byIndex(p.at.index)
 	e.mu.Unlock()
+
+	p.attachTypes(types, lack)
 
 	if err := p.sw.Swap(&spec, vmacs); err != nil && !errors.Is(err, net.ErrClosed) {
 		e.log.Warn("switch refused a change", "parent", p.name, "err", err)
