@@ -51,11 +51,11 @@ func (a *app) versionCommand() *cobra.Command {
 
 func (a *app) printFeatures(list []control.FeatureState) error {
 	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "FEATURE\tSINCE\tSTATE\tFOR, OR INSTEAD")
+	fmt.Fprintln(w, "FEATURE\tSINCE\tSTATE\tFOR")
 	for _, f := range list {
 		text := f.For
 		if f.State == "not in use" {
-			text = fmt.Sprintf("instead: %s (%s)", f.Instead, f.Why)
+			text += fmt.Sprintf("; instead: %s (%s)", f.Instead, f.Why)
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", f.Name, f.Since, f.State, text)
 	}
