@@ -107,6 +107,31 @@ func TestDaemonConfig(t *testing.T) {
 	d.end(t, syscall.SIGTERM)
 }
 
+// TestConfigNamespace: what a file made in a namespace goes with that, and comes
+// back with it.
+func TestConfigNamespace(t *testing.T) {
+	ns := newIPNamespace(t)
+	guest := string(ns) + "g"
+	g := ipNamespace(guest)
+	dir := t.TempDir()
+	file, socket := filepath.Join(dir, "config.yaml"), filepath.Join(dir, "s")
+	mustWrite(t, file, "parents: [{name: vb, vmacs: [{name: v0, netns: "+guest+"}]}]\n")
+	mustRun(t, "ip", "netns", "add", guest)
+	t.Cleanup(func() { mustRun(t, "ip", "netns", "del", guest) })
+	d := ns.start(t, "msg=ready", "--socket", socket, "daemon", "--config", file)
+	mac := g.address("v0")
+	if mac == "" {
+		t.Fatal("v0 was not made")
+	}
+	mustRun(t, "ip", "netns", "del", guest)
+	within(t, func() bool {
+		return strings.Contains(ns.mustDo(t, "--socket", socket, "status"), "\nwaiting  v0: namespace "+guest+"\n")
+	}, "v0 is waited for")
+	mustRun(t, "ip", "netns", "add", guest)
+	within(t, func() bool { return g.address("v0") == mac }, "v0 is there again, with its address")
+	d.end(t, syscall.SIGTERM)
+}
+
 // TestKillAndRestart: after kill -9 the parent that had taken a passthru vmac's
 // address gets its own back, and everything is there again with the addresses
 // that it had.

@@ -91,6 +91,7 @@ func (e *Engine) abandon(inode uint64) {
 	for _, d := range e.devices {
 		if d.born == inode && d.at.netns == inode && !e.closing {
 			e.log.Info("the namespace was deleted; its vmac goes", "vmac", d.name)
+			e.awaitNamespace(d)
 			e.apply(rules.DelLink{Vmac: d.id})
 		}
 	}
