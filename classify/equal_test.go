@@ -53,7 +53,7 @@ func macs(list ...string) []MAC {
 
 func (s *script) spec() *Spec {
 	spec := &Spec{
-		Parent: oneOf(s, unicasts), ParentDown: s.below(16) == 15, FilterAll: s.flip(),
+		Parent: oneOf(s, unicasts), ParentDown: s.below(16) == 15, FilterAll: s.flip(), QueueCounts: s.below(4) == 3,
 		BCLim: oneOf(s, []int32{1, 0, -1, 2, 3, -5, 1 << 30}),
 	}
 	if s.below(8) == 7 {

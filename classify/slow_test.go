@@ -91,8 +91,8 @@ func (v Vmac) testBit(dest MAC) bool {
 }
 
 // testPortBit asks for a bit of port->mc_filter or bc_filter.
-func (p slowPort) testPortBit(dest MAC, cutoff int64) bool {
-	if p.FilterAll {
+func (p slowPort) testPortBit(dest MAC, cutoff int64, queue bool) bool {
+	if p.FilterAll && !(queue && p.QueueCounts) {
 		return true
 	}
 	bit := slowMCHash(0, dest)
@@ -122,7 +122,7 @@ func (p slowPort) testBCFilter(dest MAC) bool {
 	if p.BCLim < 0 {
 		return false
 	}
-	return p.testPortBit(dest, int64(p.BCLim))
+	return p.testPortBit(dest, int64(p.BCLim), true)
 }
 
 func slowEthTypeTrans(dest, addr, broadcast MAC) PacketType {
@@ -232,7 +232,7 @@ func (p slowPort) macvlanHandleFrame(skb *slowSkb, out []Copy) ([]Copy, Verdict)
 			v := pass(why)
 			v.Queued = true
 			return out, v
-		} else if p.testPortBit(skb.dest, 0) {
+		} else if p.testPortBit(skb.dest, 0, false) {
 			out, why = p.macvlanMulticastRx(skb, src, out)
 			return out, pass(why)
 		}

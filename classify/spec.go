@@ -16,6 +16,10 @@ type Spec struct {
 	// FilterAll says that the parent was promiscuous or allmulti when the
 	// port-wide group filters were last computed: both are then all ones.
 	FilterAll bool
+	// QueueCounts, with FilterAll, says that this holds for the one filter only: the
+	// one for the broadcast queue was made again since, when the parent was neither,
+	// and counts who subscribes (macvlan_recompute_bc_filter).
+	QueueCounts bool
 
 	// BCLim is IFLA_MACVLAN_BC_CUTOFF of the port: groups with more than so
 	// many subscribing vmacs go through the broadcast queue, below 0 none does,

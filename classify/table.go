@@ -152,12 +152,14 @@ func (v *Vmac) filter() groupFilter {
 // once with bclim: an address counts if more than that many vmacs, which are
 // up, have brought it to the parent's list.
 func portFilters(s *Spec) (mc, bc groupFilter) {
-	if s.FilterAll {
-		mc = allGroups
+	if s.FilterAll && !(s.QueueCounts && s.BCLim >= 0) {
 		if s.BCLim >= 0 {
 			bc = allGroups
 		}
-		return mc, bc
+		return allGroups, bc
+	}
+	if s.FilterAll {
+		mc = allGroups
 	}
 	subscribers := make(map[MAC]int64)
 	var own []MAC

@@ -229,9 +229,10 @@ func (p *port) swap() (again bool) {
 	if !rp.FilterStale() || p.want != want {
 		return false
 	}
-	was := rp.FilterAll
+	was, counted := rp.FilterAll, rp.QueueCounts
 	e.state, _, _ = rules.Apply(e.state, rules.FilterSeen{Parent: p.id, Promisc: after.promiscuity > 0, Allmulti: after.allmulti > 0 || spec.Addresses().Allmulti > 0})
-	return e.state.Port(p.id).FilterAll != was
+	rp = e.state.Port(p.id)
+	return rp.FilterAll != was || rp.QueueCounts != counted
 }
 
 // await waits until everything asked for so far is published. The caller holds

@@ -130,5 +130,6 @@ func (r FilterSeen) apply(s *State) (Answer, []Action) {
 	}
 	p.stale, p.mcStale = false, false
 	p.FilterAll = p.mcAll || all && p.BCLim >= 0
+	p.QueueCounts = p.mcAll && !all
 	return Answer{}, nil
 }

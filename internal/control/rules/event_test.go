@@ -203,6 +203,18 @@ func TestFilterAll(t *testing.T) {
 			t.Errorf("bclim %d over a promiscuous parent, receive mode set %v: all ones %v, want %v", c.bclim, c.rx, got, c.want)
 		}
 	}
+	// Over a parent that is no longer promiscuous bclim makes the one filter anew,
+	// and the other stays all ones until a receive mode is set.
+	for _, rx := range []bool{false, true} {
+		w.want(w.change("a", &Data{BCLim: ptr(int32(2))}), 0)
+		if rx {
+			w.want(w.up("a"), 0)
+		}
+		w.do(FilterSeen{Parent: 1})
+		if s := w.s.Spec(1); s.FilterAll == rx || s.QueueCounts == rx {
+			t.Errorf("bclim over a quiet parent, receive mode set %v: all ones %v, the queue's counts %v", rx, s.FilterAll, s.QueueCounts)
+		}
+	}
 }
 
 // The first thing that is refused is the answer; all of it is taken back.

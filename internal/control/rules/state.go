@@ -47,8 +47,10 @@ type Port struct {
 	PermMAC   classify.MAC
 	BCLim     int32
 	FilterAll bool
-	Vmacs     []*Vmac  // in order of creation
-	Sources   []Source // in order of addition
+	// QueueCounts is as in classify.Spec.
+	QueueCounts bool
+	Vmacs       []*Vmac  // in order of creation
+	Sources     []Source // in order of addition
 
 	// pending is the address that a passthru vmac asks the parent to take
 	// (macvlan_set_addr_change); it tells that change from one made by others.
@@ -131,8 +133,10 @@ func (s State) Spec(id ParentID) classify.Spec {
 		Broadcast:  p.Parent.Broadcast,
 		ParentDown: !p.running(),
 		FilterAll:  p.FilterAll,
-		BCLim:      p.BCLim,
-		Vmacs:      make([]classify.Vmac, len(p.Vmacs)),
+
+		QueueCounts: p.QueueCounts,
+		BCLim:       p.BCLim,
+		Vmacs:       make([]classify.Vmac, len(p.Vmacs)),
 	}
 	number := make(map[VmacID]int, len(p.Vmacs))
 	for i, v := range p.Vmacs {
