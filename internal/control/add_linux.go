@@ -128,6 +128,12 @@ func (q *request) lower(in *rules.NewLink) (*netdev, *Refusal) {
 	id := e.parents[at]
 	if p := e.ports[id]; p != nil {
 		e.lookParent(p)
+	} else {
+		if e.arriving(dev) {
+			q.blocker = make(chan struct{}) // nobody says when: it is asked again
+			return nil, refuse(unix.EBUSY, q.Parent+" has just come here, and its vmacs are on their way")
+		}
+		id = e.parents[at]
 	}
 	if e.ports[id] == nil {
 		e.lastParent++
@@ -136,6 +142,21 @@ func (q *request) lower(in *rules.NewLink) (*netdev, *Refusal) {
 	parent := describe(id, dev, q.conn)
 	in.Link = &parent
 	return dev, nil
+}
+
+// arriving takes a device's port along if the device has one and has just been
+// moved here, or reports that this can't be said yet: a second port of the same
+// device would be a stranger to the first one's vmacs.
+func (e *Engine) arriving(dev *netdev) (unclear bool) {
+	for id, p := range e.ports {
+		if rp := e.state.Port(id); rp == nil || rp.Parent.MAC != dev.mac {
+			continue
+		}
+		e.lookParent(p)
+		now := e.ports[id]
+		unclear = unclear || now != nil && !now.left.IsZero()
+	}
+	return unclear
 }
 
 // settle looks at what the new vmac may be refused for: a name, an address, or

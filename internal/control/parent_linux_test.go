@@ -1,6 +1,8 @@
 package control_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -150,6 +152,39 @@ func TestParentMovedOn(t *testing.T) {
 		}
 		b.must(b.Parent.Up())
 		b.soon("the vmac hears", func() bool { return b.hears(d, d.MAC, 10*time.Millisecond) })
+	}
+}
+
+// TestAddWhereParentHasMoved: who adds a vmac to a parent in its new namespace, as
+// soon as it is there, doesn't make a second port of it.
+func TestAddWhereParentHasMoved(t *testing.T) {
+	b := newBed(t)
+	inside, away, home := b.ns(), b.ns(), b.Parent.NS
+	b.vmac(lab.Vmac{Name: "stay", NS: inside})
+	for i := range 6 {
+		to := []*lab.NS{away, home}[i%2]
+		h, err := control.OpenNamespace(to.Path())
+		b.must(err)
+		added := make(chan *control.Refusal)
+		path := inside.Path()
+		go func() {
+			for {
+				_, refusal := b.em.Engine.Link(context.Background(), control.LinkRequest{Op: "add", Name: fmt.Sprintf("new%d", i), Parent: b.Parent.Name, Kind: "macvlan", ToNetns: &path}, h)
+				if refusal == nil || !errors.Is(refusal, unix.ENODEV) {
+					added <- refusal
+					return
+				}
+			}
+		}()
+		b.moveParent(to)
+		refusal := <-added
+		b.must(h.Close())
+		if refusal != nil {
+			t.Fatal(refusal)
+		}
+		if st := b.em.Engine.Status(); len(st.Parents) != 1 || st.Vmacs != i+2 {
+			t.Fatalf("move %d: %d vmacs on %v", i, st.Vmacs, st.Parents)
+		}
 	}
 }
 

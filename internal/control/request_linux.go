@@ -46,8 +46,9 @@ func (e *Engine) Link(ctx context.Context, r LinkRequest, ns Namespace) (LinkAns
 const nameTime = 5 * time.Second
 
 // link executes a request once. A blocker says that it was refused for a name
-// that will be free: the kernel deletes within the request, or the event, that
-// asks for it, and nobody sees a device half deleted.
+// that will be free, or for a parent that is on its way: the kernel deletes, and
+// moves, within the request, or the event, that asks for it, and nobody sees a
+// device half deleted.
 func (e *Engine) link(ctx context.Context, r LinkRequest, ns Namespace) (_ LinkAnswer, _ *Refusal, blocker <-chan struct{}) {
 	if err := e.lock(ctx); err != nil {
 		return LinkAnswer{}, &Refusal{Errno: int(unix.ESHUTDOWN), Hint: err.Error()}, nil
@@ -86,7 +87,7 @@ func (e *Engine) link(ctx context.Context, r LinkRequest, ns Namespace) (_ LinkA
 	}
 	if refusal != nil {
 		switch unix.Errno(refusal.Errno) {
-		case unix.EEXIST:
+		case unix.EEXIST, unix.EBUSY:
 			blocker = q.blocker
 		case unix.EBADFD: // what a TAP's descriptor says when somebody has deleted it
 			refusal = deletedMeanwhile()
