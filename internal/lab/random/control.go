@@ -37,6 +37,9 @@ func (m *maker) control() *scenario.Control {
 				v = o
 			}
 		}
+		if v.up && v.mode == classify.Passthru {
+			return m.vmacSet(v, scenario.AttrDown, "")
+		}
 		return m.vmacSet(v, scenario.AttrUp, "")
 	case n < 54:
 		return m.vmacSet(v, scenario.AttrAddress, string(m.nextAddress()))
@@ -45,7 +48,16 @@ func (m *maker) control() *scenario.Control {
 	case n < 62:
 		return m.vmacSet(v, scenario.AttrBroadcast, string(m.broadcast()))
 	case n < 66:
-		return m.vmacSet(v, scenario.AttrPromisc, m.onOff())
+		to := m.onOff()
+		// What changes nothing makes filters anew, and only the driver notices (19).
+		// Over a passthru port, whose vmac makes the parent promiscuous, that shows.
+		if v.mode == classify.Passthru {
+			to = "on"
+			if v.promisc {
+				to = "off"
+			}
+		}
+		return m.vmacSet(v, scenario.AttrPromisc, to)
 	case n < 70 && v.mode != classify.Passthru:
 		return m.vmacSet(v, scenario.AttrAllmulti, m.onOff())
 	case n < 72:
@@ -124,6 +136,8 @@ func (m *maker) vmacSet(v *vmac, a scenario.Attr, value string) *scenario.Contro
 	switch a {
 	case scenario.AttrUp, scenario.AttrDown:
 		v.up = a == scenario.AttrUp
+	case scenario.AttrPromisc:
+		v.promisc = value == "on"
 	case scenario.AttrAddress:
 		if mac, err := m.s.MAC(scenario.Addr(value)); err == nil && mac.IsValid() {
 			v.mac = mac

@@ -120,6 +120,8 @@ type vmac struct {
 	up     bool
 	groups []classify.MAC
 	netns  string
+
+	promisc bool
 }
 
 func one[T any](m *maker, of []T) T { return of[m.IntN(len(of))] }
@@ -207,7 +209,7 @@ func (m *maker) topology() {
 
 // exists notes a vmac.
 func (m *maker) exists(v *scenario.Vmac) {
-	n := &vmac{name: v.Name, mode: classify.Vepa, up: !v.Down, netns: v.Netns, mac: m.s.Address(v)}
+	n := &vmac{name: v.Name, mode: classify.Vepa, up: !v.Down, netns: v.Netns, mac: m.s.Address(v), promisc: v.Promisc}
 	if v.Link.Mode != nil {
 		n.mode = classify.Mode(*v.Link.Mode)
 	}
