@@ -51,6 +51,7 @@ type Device struct {
 	// Where it was seen last, on kernels that don't tell; under the lock of spots.
 	spot  spot
 	path  string
+	sure  bool // that it isn't one that is alike
 	tally *tally
 }
 
@@ -131,6 +132,12 @@ func (d *Device) Index() (int, error) { return d.index() }
 // in. The caller closes it. Before Linux 5.2 namespaces are searched for the
 // device's name and address; ESTALE means that it is in none that could be found.
 func (d *Device) Netns() (fd int, err error) { return d.netns() }
+
+// Moved says that the caller has just moved the device to a namespace, of which
+// netns is a descriptor. Where namespaces are searched, another process's device
+// of the same name and address is not taken for it then. If the device is not
+// there, or can't be looked at, it is searched for as if nothing had been said.
+func (d *Device) Moved(netns int) { d.moved(netns) }
 
 // MAC returns the device's address.
 func (d *Device) MAC() ([6]byte, error) { return d.mac() }

@@ -16,6 +16,7 @@ func (d *Device) write([]byte) error        { return errors.ErrUnsupported }
 func (d *Device) name() (string, error)     { return "", errors.ErrUnsupported }
 func (d *Device) index() (int, error)       { return 0, errors.ErrUnsupported }
 func (d *Device) netns() (int, error)       { return -1, errors.ErrUnsupported }
+func (d *Device) moved(int)                 {}
 func (d *Device) mac() ([6]byte, error)     { return [6]byte{}, errors.ErrUnsupported }
 func (d *Device) setMAC([6]byte) error      { return errors.ErrUnsupported }
 func (d *Device) mtu() (int, error)         { return 0, errors.ErrUnsupported }

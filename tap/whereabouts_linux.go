@@ -41,6 +41,33 @@ func (d *Device) settle() error {
 	return nil
 }
 
+// moved notes where somebody has put the device, if that would have to be
+// searched for.
+func (d *Device) moved(ns int) {
+	spots.Lock()
+	searched := spots.who[d.spot] == d
+	spots.Unlock()
+	if !searched {
+		return
+	}
+	name, err := d.ifname()
+	if err != nil {
+		return
+	}
+	var st unix.Stat_t
+	if unix.Fstat(ns, &st) != nil {
+		return
+	}
+	r, err := openRouteIn(ns)
+	if err != nil {
+		return
+	}
+	defer r.close()
+	if index, err := r.index(name); err == nil {
+		d.take(spot{st.Ino, index}, "", true)
+	}
+}
+
 // errHidden says that the device is there, but in no namespace that was found.
 // It is none of the errors that mean that a device is gone.
 var errHidden = fmt.Errorf("in a namespace that has no name and no process: %w", unix.ESTALE)
@@ -52,9 +79,9 @@ var spots = struct {
 	who map[spot]*Device
 }{who: map[spot]*Device{}}
 
-// take says that d is at s, unless another one of ours is, and that the path
-// leads to its namespace.
-func (d *Device) take(s spot, path string) bool {
+// take says that d is at s, unless another one of ours is, that the path leads to
+// its namespace, and whether it can only be d.
+func (d *Device) take(s spot, path string, sure bool) bool {
 	spots.Lock()
 	defer spots.Unlock()
 	if other := spots.who[s]; other != nil && other != d {
@@ -68,7 +95,7 @@ func (d *Device) take(s spot, path string) bool {
 	}
 	if d.FD() >= 0 {
 		spots.who[s] = d
-		d.spot, d.path = s, path
+		d.spot, d.path, d.sure = s, path, sure
 	}
 	return true
 }
@@ -81,9 +108,10 @@ func (d *Device) forget() {
 	}
 }
 
-// search looks for the device in every namespace that can be found, first where
-// it was the last time: it is where there is a TAP of its name and address, which
-// has counted as many frames.
+// search looks for the device in every namespace that can be found: it is where
+// there is a TAP of its name and address, which has counted as many frames.
+// Another process's may be alike, so it is taken for moved only when it is not in
+// the namespace where it was the last time, by whatever path that is found.
 func (d *Device) search() (int, error) {
 	// Both ask the queue, so they work wherever the device is.
 	name, err := d.ifname()
@@ -101,9 +129,9 @@ func (d *Device) search() (int, error) {
 			short = err
 		}
 	}
-	look := func(path string) (fd int, ok bool) {
+	look := func(path string, home uint64) (fd int, ok bool) {
 		var st unix.Stat_t
-		if unix.Stat(path, &st) != nil || looked[st.Ino] {
+		if unix.Stat(path, &st) != nil || looked[st.Ino] || home != 0 && home != st.Ino {
 			return -1, false
 		}
 		looked[st.Ino] = true
@@ -112,31 +140,42 @@ func (d *Device) search() (int, error) {
 			note(err)
 			return -1, false
 		}
-		index, err := d.indexIn(fd, spot{netns: st.Ino}, name, mac)
+		index, sure, err := d.indexIn(fd, spot{netns: st.Ino}, name, mac)
 		note(err)
-		if index == 0 || !d.take(spot{st.Ino, index}, path) {
+		if index == 0 || !d.take(spot{st.Ino, index}, path, sure) {
 			unix.Close(fd)
 			return -1, false
 		}
 		return fd, true
 	}
 	spots.Lock()
-	last := d.path
+	last, home := d.path, d.spot.netns
 	spots.Unlock()
-	if fd, ok := look(last); ok {
+	if fd, ok := look(last, home); ok {
 		return fd, nil
 	}
 	// It may be moved, and descriptors come and go, while they are listed.
 	for range 3 {
+		var elsewhere []string
 		for _, list := range []func() []string{own, named, ofProcesses, ofDescriptors} {
-			for _, path := range list() {
-				if fd, ok := look(path); ok {
+			paths := list()
+			for _, path := range paths {
+				if fd, ok := look(path, home); ok {
 					return fd, nil
 				}
 			}
+			elsewhere = append(elsewhere, paths...)
 			fd, err := unix.Open("/proc", unix.O_PATH|unix.O_CLOEXEC, 0) // could it be listed?
 			note(err)
 			unix.Close(fd)
+		}
+		for _, path := range elsewhere {
+			if short != nil {
+				break
+			}
+			if fd, ok := look(path, 0); ok {
+				return fd, nil
+			}
 		}
 		if short != nil {
 			return -1, short
@@ -150,36 +189,46 @@ func (d *Device) search() (int, error) {
 	return -1, errHidden
 }
 
-// indexIn returns the index of the TAP that has both in ns, 0 if there is none.
-func (d *Device) indexIn(ns int, at spot, name string, mac [6]byte) (int, error) {
+// indexIn returns the index of the TAP that has both in ns, 0 if there is none,
+// and whether no other can be like that.
+func (d *Device) indexIn(ns int, at spot, name string, mac [6]byte) (index int, sure bool, err error) {
 	var fs unix.Statfs_t
 	if unix.Fstatfs(ns, &fs) != nil || fs.Type != unix.NSFS_MAGIC {
-		return 0, nil
+		return 0, false, nil
 	}
 	r, err := openRouteIn(ns)
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	defer r.close()
 	req := hwReq{}
 	copy(req.name[:], name)
 	if ioctlHW(r.fd, unix.SIOCGIFHWADDR, &req) != nil || req.addr != mac {
-		return 0, nil
+		return 0, false, nil
 	}
 	if at.index, err = r.index(name); err != nil {
-		return 0, nil
+		return 0, false, nil
 	}
-	// What it is is only asked where it wasn't before: that takes the RTNL.
+	// What it is is not asked again of one that is sure: that takes the RTNL.
 	spots.Lock()
-	known := spots.who[at] == d
+	known := spots.who[at] == d && d.sure
 	spots.Unlock()
-	if !known {
-		info, err := unix.IoctlGetEthtoolDrvinfo(r.fd, name)
-		if err != nil || unix.ByteSliceToString(info.Driver[:]) != "tun" || !d.tallies(r, at.index) {
-			return 0, nil
-		}
+	if known {
+		return at.index, true, nil
 	}
-	return at.index, nil
+	sure = d.distinct()
+	info, err := unix.IoctlGetEthtoolDrvinfo(r.fd, name)
+	if err != nil || unix.ByteSliceToString(info.Driver[:]) != "tun" || !d.tallies(r, at.index) {
+		return 0, false, nil
+	}
+	return at.index, sure, nil
+}
+
+// distinct reports whether so many frames have passed that hardly another device
+// has counted as many, or that frames are not counted.
+func (d *Device) distinct() bool {
+	const enough = 64
+	return d.tally == nil || d.tally.reads.Load()+d.tally.writes.Load() >= enough
 }
 
 // tallies reports whether the device has counted what we have read and written,

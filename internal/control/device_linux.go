@@ -96,6 +96,7 @@ func (e *Engine) createTap(v *rules.Vmac, parent Namespace, ns Namespace, alias 
 		t.Close()
 		return nil, 0, fmt.Errorf("move %s to namespace %s: %w", v.Name, ns, err)
 	}
+	t.Moved(ns.FD())
 	return t, born.inode, nil
 }
 

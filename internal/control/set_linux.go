@@ -122,6 +122,7 @@ func (q *request) move(d *device, name *string) *Refusal {
 	if err := q.e.setLink(d, 0, 0, attrs...); err != nil {
 		return refusalOf(err, "")
 	}
+	d.tap.Moved(ns.FD())
 	q.e.lookVmac(d)
 	if q.e.devices[d.id] != d {
 		return deletedMeanwhile()
