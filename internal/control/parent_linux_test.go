@@ -169,7 +169,7 @@ func TestAddWhereParentHasMoved(t *testing.T) {
 		path := inside.Path()
 		go func() {
 			for {
-				_, refusal := b.em.Engine.Link(context.Background(), control.LinkRequest{Op: "add", Name: fmt.Sprintf("new%d", i), Parent: b.Parent.Name, Kind: "macvlan", ToNetns: &path}, h)
+				_, refusal := b.em.Engine.Link(context.Background(), control.LinkRequest{Op: "add", Name: fmt.Sprintf("new%d", i), Parent: "va", Kind: "macvlan", ToNetns: &path}, h)
 				if refusal == nil || !errors.Is(refusal, unix.ENODEV) {
 					added <- refusal
 					return
