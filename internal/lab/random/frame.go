@@ -76,16 +76,16 @@ func (m *maker) send() *scenario.Send {
 		m.named(s)
 	case n < 20:
 		m.tagged(s)
-	case n < 25:
+	case n < 28:
 		s.Type = ptr[uint16](0x8808)
 		if m.of(2) {
 			s.Src = addr(one(m, sources))
 		}
-	case n < 27 && s.From == scenario.Wire:
+	case n < 30 && s.From == scenario.Wire:
 		s.Src, s.Dst = addr(one(m, sources)), addr(m.joined(func(v *vmac) bool { return v.mode == classify.Source }))
-	case n < 32 && from != nil && from.mode == classify.Bridge:
+	case n < 35 && from != nil && from.mode == classify.Bridge:
 		s.Dst, s.Len = "broadcast", 1400+m.IntN(115)
-	case n < 34:
+	case n < 37:
 		s.Type = ptr(one(m, types))
 	}
 	many := from != nil && from.mode == classify.Bridge && dst.IsGroup() // siblings may be too small
