@@ -130,7 +130,9 @@ func (d *Device) Index() (int, error) { return d.index() }
 
 // Netns returns a new descriptor of the network namespace that the device is
 // in. The caller closes it. Before Linux 5.2 namespaces are searched for the
-// device's name and address; ESTALE means that it is in none that could be found.
+// device's name, address and counters; ESTALE means that it is in none that could
+// be found. After a move that Moved was not told of, another process's device
+// with the same name and address can be taken for it until frames have passed.
 func (d *Device) Netns() (fd int, err error) { return d.netns() }
 
 // Moved says that the caller has just moved the device to a namespace, of which
