@@ -298,10 +298,13 @@ func (e *Engine) setParentMAC(a rules.Action) error {
 	if p == nil {
 		return nil
 	}
+	had := p.taken
 	p.taken = a.MAC
 	e.save() // before: a daemon that is killed now has to find it
 	err := p.setMAC(a.MAC)
 	if err != nil {
+		p.taken = had
+		e.saveSoon()
 		e.log.Warn("parent refused an address", "parent", p.name, "mac", a.MAC, "err", err)
 		if rp := e.state.Port(a.Parent); rp != nil && rp.Passthru {
 			v := rp.Vmacs[0]

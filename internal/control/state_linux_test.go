@@ -15,6 +15,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/umacvlan/umacvlan/classify"
 	"github.com/umacvlan/umacvlan/internal/control"
 	"github.com/umacvlan/umacvlan/internal/lab"
 )
@@ -291,6 +292,40 @@ func TestWaitedForAndHalfMade(t *testing.T) {
 	if attrs(b.Parent.NS, "w0") == nil || again.log.count("level=ERROR") != 0 {
 		t.Errorf("w0 is not there again, or there was a complaint:\n%s", again.log.b.String())
 	}
+}
+
+// TestStateOfARefusedAddress: the document says which address the parent has taken,
+// not which it has refused, or the next daemon would not give it its own back.
+func TestStateOfARefusedAddress(t *testing.T) {
+	b := newBed(t)
+	lab.Need(t, lab.NeedMacvlan)
+	file := filepath.Join(t.TempDir(), "state.json")
+	namedNS(t, b.Parent.NS)
+	// A macvlan of the kernel refuses the address of one beside it.
+	b.must(b.Parent.NS.Do(func() error {
+		for name, mac := range map[string]string{"low": "02:00:00:00:0a:01", "beside": "02:00:00:00:0a:02"} {
+			l := &netlink.Macvlan{LinkAttrs: netlink.LinkAttrs{Name: name, ParentIndex: b.Parent.Index, HardwareAddr: hw(mac)}, Mode: netlink.MACVLAN_MODE_BRIDGE}
+			if err := errors.Join(netlink.LinkAdd(l), netlink.LinkSetUp(l)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+	se := newStateEngine(t, file, false)
+	defer se.end()
+	mode := uint32(classify.Passthru)
+	se.link(t, b.Parent.NS, control.LinkRequest{Op: "add", Name: "pt", Parent: "low", Kind: "macvlan", Data: &control.MacvlanData{Mode: &mode}, Up: ptr(true)})
+	se.link(t, b.Parent.NS, control.LinkRequest{Op: "set", Name: "pt", Address: ptr("02:00:00:00:0b:01")})
+	h, err := control.OpenNamespace(b.Parent.NS.Path())
+	b.must(err)
+	defer h.Close()
+	if _, r := se.Link(context.Background(), control.LinkRequest{Op: "set", Name: "pt", Address: ptr("02:00:00:00:0a:02")}, h); !errors.Is(r, unix.EADDRINUSE) {
+		t.Fatalf("refused with %v", r)
+	}
+	b.soonLong("the document says what the parent has", func() bool {
+		text, err := os.ReadFile(file)
+		return err == nil && bytes.Contains(text, []byte(`"taken_mac": "02:00:00:00:0b:01"`)) && bytes.Contains(text, []byte(`"original_mac": "02:00:00:00:0a:01"`))
+	})
 }
 
 // namedNS gives a namespace a name under /run/netns.
