@@ -79,8 +79,9 @@ func (s *Switch) spread(w *worker, sn *snapshot, f *Frame, queued bool, length i
 	}
 	if item == nil {
 		// The kernel queues a group before it asks who wants it. Here one that
-		// nobody wants takes no place, but finds none in a full queue either.
-		return !queued || !s.queue.full()
+		// nobody wants takes no place, but finds none in a full queue either. Without
+		// a vmac there is no port, and no queue.
+		return !queued || len(sn.vmacs) == 0 || !s.queue.full()
 	}
 	w.flush() // what came before a group is delivered before it, as in the kernel
 	return s.queue.put(w, item, f)

@@ -85,6 +85,18 @@ func TestRefusedByChild(t *testing.T) {
 	}
 }
 
+// Before there is a vmac no queue is too full for a group.
+func TestGroupBeforeVmacs(t *testing.T) {
+	sw, _ := still(t, sinkWire{}, &classify.Spec{Parent: parentMAC, BCLim: 1})
+	sw.ingress(sw.snap.Load(), &Frame{Raw: frame(classify.Broadcast, mac(99), 0x88b5, nil)})
+	var frames [classify.NumReasons]uint64
+	sw.rx.flush()
+	sw.rx.count.frames.addTo(&frames)
+	if frames[classify.BCQueueFull] != 0 {
+		t.Error("counted as one that found no room")
+	}
+}
+
 // The same for the parent.
 func TestRefusedByWire(t *testing.T) {
 	spec := &classify.Spec{Parent: parentMAC, BCLim: 1, Vmacs: []classify.Vmac{vmac(1, classify.Private)}}
