@@ -4,6 +4,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/umacvlan/umacvlan/dataplane"
 )
 
@@ -11,7 +13,21 @@ import (
 // As in the kernel all parents in one share it, and it outlives them.
 type fragments struct {
 	mu sync.Mutex
-	in map[uint64]*sharedFragments // by the namespace's inode
+	in map[fragmentsOf]*sharedFragments
+}
+
+// fragmentsOf is a namespace. Its inode is another's once it has gone; its cookie
+// never is, but older kernels (before 5.14) have none.
+type fragmentsOf struct{ inode, cookie uint64 }
+
+// hereFragments is the namespace of the calling thread.
+func hereFragments(inode uint64) fragmentsOf {
+	of := fragmentsOf{inode: inode}
+	if fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0); err == nil {
+		of.cookie, _ = unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
+		unix.Close(fd)
+	}
+	return of
 }
 
 type sharedFragments struct {
@@ -21,26 +37,27 @@ type sharedFragments struct {
 
 // open returns that of the namespace that the calling thread is in, with the
 // limits that are set there now.
-func (f *fragments) open(inode uint64) *dataplane.Fragments {
+func (f *fragments) open(inode uint64) (*dataplane.Fragments, fragmentsOf) {
+	of := hereFragments(inode)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	s := f.in[inode]
+	s := f.in[of]
 	if s == nil {
 		s = &sharedFragments{held: dataplane.NewFragments()}
 		if f.in == nil {
-			f.in = map[uint64]*sharedFragments{}
+			f.in = map[fragmentsOf]*sharedFragments{}
 		}
-		f.in[inode] = s
+		f.in[of] = s
 	}
 	s.ports++
 	s.held.ReadLimits()
-	return s.held
+	return s.held, of
 }
 
 // close says that a parent no longer needs it.
-func (f *fragments) close(inode uint64) {
+func (f *fragments) close(of fragmentsOf) {
 	f.mu.Lock()
-	f.in[inode].ports--
+	f.in[of].ports--
 	f.mu.Unlock()
 	f.prune()
 }
@@ -50,12 +67,12 @@ func (f *fragments) prune() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	waiting := false
-	for inode, s := range f.in {
+	for of, s := range f.in {
 		if s.ports > 0 {
 			continue
 		}
 		if s.held.Expire() {
-			delete(f.in, inode)
+			delete(f.in, of)
 		} else {
 			waiting = true
 		}

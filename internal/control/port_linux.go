@@ -30,12 +30,13 @@ type port struct {
 	// steal says what takes from the parent's own stack, and why no better.
 	steal string
 	// offload says that the wire passes virtio headers.
-	offload   bool
-	fragments *dataplane.Fragments // of its namespace
-	stop      context.CancelFunc
-	done      chan struct{} // the switch has ended
-	kick      chan struct{}
-	waiter    chan struct{} // holds one when somebody waits for a decision
+	offload     bool
+	fragments   *dataplane.Fragments // of its namespace
+	fragmentsOf fragmentsOf
+	stop        context.CancelFunc
+	done        chan struct{} // the switch has ended
+	kick        chan struct{}
+	waiter      chan struct{} // holds one when somebody waits for a decision
 
 	// Under the engine's lock.
 	want, have uint64 // changes asked for, and published
@@ -84,7 +85,7 @@ func (e *Engine) openPort(id rules.ParentID, ns Namespace, dev *netdev) (_ *port
 		if wire, p.why, err = dataplane.Open(dev.name, e.wire); err == nil {
 			steal, err = p.openSteal()
 		}
-		p.fragments = e.fragments.open(ns.inode)
+		p.fragments, p.fragmentsOf = e.fragments.open(ns.inode)
 		return err
 	}))
 	if err == nil {
@@ -124,7 +125,7 @@ func (p *port) release() {
 		p.types.Close()
 	}
 	if p.fragments != nil {
-		p.e.fragments.close(p.ns.inode)
+		p.e.fragments.close(p.fragmentsOf)
 	}
 	p.conn.close()
 	p.ns.Close()

@@ -164,6 +164,10 @@ func (t *take) step(i int) (scenario.Outcome, error) {
 
 func (t *take) send(send *scenario.Send, frame []byte) scenario.Answer {
 	at, index := t.sender(send.From)
+	if _, is := classify.Fragment(frame); is {
+		// What waits for the rest of its datagram waits in the namespace.
+		t.rig.spoilt = true
+	}
 	var answer scenario.Answer
 	for n := range max(1, send.Times) {
 		if n%512 == 511 {
