@@ -40,7 +40,7 @@ func (r ChangeLink) apply(s *State) (Answer, []Action) {
 	if d.BCQueueLen != nil {
 		v.BCQueueLen = *d.BCQueueLen
 	}
-	if d.BCLim != nil {
+	if d.BCLim != nil && *d.BCLim != p.BCLim { // update_port_bc_cutoff
 		p.BCLim = *d.BCLim
 		p.stale = true
 	}

@@ -188,6 +188,12 @@ func TestFilterAll(t *testing.T) {
 	if !stale() {
 		t.Error("bclim didn't make the filters stale")
 	}
+	w.do(FilterSeen{Parent: 1})
+	w.want(w.change("a", &Data{BCLim: ptr(int32(3))}), 0)
+	if stale() {
+		t.Error("a bclim that stays made the filters stale")
+	}
+	w.want(w.change("a", &Data{BCLim: ptr(int32(2))}), 0)
 	// Of the two it is only the one for the queue that bclim makes again, and a
 	// negative one leaves that empty.
 	for _, c := range []struct {

@@ -116,7 +116,7 @@ func (r NewLink) apply(s *State) (Answer, []Action) {
 	p.Passthru = passthru
 	p.Vmacs = append(p.Vmacs, v)
 	p.Sources = append(p.Sources, list...)
-	if d.BCLim != nil {
+	if d.BCLim != nil && *d.BCLim != p.BCLim { // update_port_bc_cutoff
 		p.BCLim = *d.BCLim
 		p.stale = true
 	}
