@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"runtime"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -46,6 +47,7 @@ func (t *turns) give() bool {
 	}
 	t.left--
 	before := time.Now()
+	runtime.Gosched() // this process's others first: they wait for the processor that this goroutine has
 	unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0)
 	if now := time.Now(); now.Sub(before) > hogTurn {
 		t.left, t.resting = 0, now.Add(hogRest)
