@@ -152,7 +152,7 @@ func (v *Vmac) filter() groupFilter {
 // once with bclim: an address counts if more than that many vmacs, which are
 // up, have brought it to the parent's list.
 func portFilters(s *Spec) (mc, bc groupFilter) {
-	if s.FilterAll && !(s.QueueCounts && s.BCLim >= 0) {
+	if s.FilterAll && !s.QueueCounts {
 		if s.BCLim >= 0 {
 			bc = allGroups
 		}

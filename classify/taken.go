@@ -27,9 +27,9 @@ func (t *Table) Taken() Taken {
 			k.Groups = append(k.Groups, mac)
 		}
 	}
-	for i, mac := range t.sources.keys {
-		if mac != 0 && t.sources.lists[i].nodst {
-			k.From = append(k.From, mac)
+	for i := range t.sources.lists {
+		if t.sources.lists[i].nodst {
+			k.From = append(k.From, t.sources.keys[i])
 		}
 	}
 	for _, l := range [][]MAC{k.To, k.From, k.Groups} {

@@ -38,6 +38,9 @@ func TestTaken(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if k := table.Taken(); k.Unicast && len(k.To) > 0 {
+			t.Fatalf("%+v: single addresses beside all", k)
+		}
 		k := table.Taken()
 		for range 8 {
 			for i := range s.b {

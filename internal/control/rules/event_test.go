@@ -169,7 +169,7 @@ func TestFilterAll(t *testing.T) {
 		t.Error("bringing a vmac up didn't make the filters stale")
 	}
 	w.do(FilterSeen{Parent: 1, Promisc: true})
-	if stale() || !w.s.Spec(1).FilterAll {
+	if s := w.s.Spec(1); stale() || !s.FilterAll || s.QueueCounts {
 		t.Error("the filters aren't all ones over a promiscuous parent")
 	}
 	w.parentIs(func(p *Parent) { p.Carrier = false })
@@ -298,5 +298,29 @@ func TestUnknownVmac(t *testing.T) {
 	w.want(w.do(FilterSeen{Parent: 77}), 0)
 	if len(w.s.Ports()) != 1 || len(w.s.Port(1).Vmacs) != 1 {
 		t.Error("something else changed")
+	}
+}
+
+// A new vmac's bclim makes a filter anew if it changes the port's, up or down.
+func TestNewLinkBCLim(t *testing.T) {
+	w := newWorld(t)
+	limit := func(n int32) bool {
+		t.Helper()
+		w.do(FilterSeen{Parent: 1})
+		d := mode(classify.Bridge)
+		d.BCLim = &n
+		w.want(w.add("n", func(r *NewLink) { r.Data = d }), 0)
+		stale := w.s.Port(1).FilterStale()
+		w.want(w.do(DelLink{Vmac: w.named["n"]}), 0)
+		return stale
+	}
+	w.addr("a", macA, classify.Bridge)
+	for _, c := range []struct {
+		n    int32
+		want bool
+	}{{classify.DefaultBCLim, false}, {4, true}, {4, false}, {2, true}} {
+		if got := limit(c.n); got != c.want {
+			t.Errorf("bclim %d: stale %v, want %v", c.n, got, c.want)
+		}
 	}
 }

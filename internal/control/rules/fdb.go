@@ -27,10 +27,10 @@ type FdbDel struct {
 
 // apply is rtnl_fdb_add and macvlan_fdb_add.
 func (r FdbAdd) apply(s *State) (Answer, []Action) {
-	m, a := s.checkFdb(FdbDel{r.Vmac, r.Address, r.Vlan, r.Master})
-	if !a.OK() {
+	if a := s.checkFdb(FdbDel{r.Vmac, r.Address, r.Vlan, r.Master}); !a.OK() {
 		return a, nil
 	}
+	m := classify.MACFrom(r.Address)
 	if r.Replace {
 		return refuse(syscall.EOPNOTSUPP, "macvlan replaces no address; use del and add"), nil
 	}
@@ -52,10 +52,10 @@ func (r FdbAdd) apply(s *State) (Answer, []Action) {
 
 // apply is rtnl_fdb_del and macvlan_fdb_del.
 func (r FdbDel) apply(s *State) (Answer, []Action) {
-	m, a := s.checkFdb(r)
-	if !a.OK() {
+	if a := s.checkFdb(r); !a.OK() {
 		return a, nil
 	}
+	m := classify.MACFrom(r.Address)
 	v, _ := s.Vmac(r.Vmac)
 	if !slices.Contains(v.list(m), m) {
 		return refuse(syscall.ENOENT, "%s has no %v", v.Name, m), nil
@@ -76,26 +76,25 @@ func (r FdbDel) apply(s *State) (Answer, []Action) {
 
 // checkFdb is what adding and removing have in common: a unicast address, all
 // zero too, is something for passthru only.
-func (s *State) checkFdb(r FdbDel) (classify.MAC, Answer) {
+func (s *State) checkFdb(r FdbDel) Answer {
 	if len(r.Address) != 6 {
 		a := refuse(syscall.EINVAL, "an Ethernet address has 6 octets, not %d", len(r.Address))
 		a.Text = "invalid address"
-		return 0, a
+		return a
 	}
 	if r.Vlan != nil && (*r.Vlan == 0 || *r.Vlan >= 4095) { // fdb_vid_parse
 		a := refuse(syscall.EINVAL, "a VLAN id is 1 to 4094")
 		a.Text = "invalid vlan id"
-		return 0, a
+		return a
 	}
-	m := classify.MACFrom(r.Address)
 	v, p := s.Vmac(r.Vmac)
 	if r.Master {
-		return 0, refuse(syscall.EOPNOTSUPP, "%s is no port of a bridge that umacvlan knows of; leave \"master\" out", v.Name)
+		return refuse(syscall.EOPNOTSUPP, "%s is no port of a bridge that umacvlan knows of; leave \"master\" out", v.Name)
 	}
-	if !m.IsGroup() && !p.Passthru {
-		return 0, refuse(syscall.EOPNOTSUPP, "%s is not passthru: it takes further groups, but no further unicast address", v.Name)
+	if !classify.MACFrom(r.Address).IsGroup() && !p.Passthru {
+		return refuse(syscall.EOPNOTSUPP, "%s is not passthru: it takes further groups, but no further unicast address", v.Name)
 	}
-	return m, Answer{}
+	return Answer{}
 }
 
 // list is the one of the vmac's lists in which m belongs.

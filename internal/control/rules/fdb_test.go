@@ -107,3 +107,34 @@ func TestFdbMalformed(t *testing.T) {
 	w.want(w.do(FdbAdd{Vmac: 77, Address: hw(group)}), syscall.ENODEV)
 	w.want(w.do(FdbDel{Vmac: 77, Address: hw(group)}), syscall.ENODEV)
 }
+
+// Of two addresses the one that is meant goes, and they stay behind only when the
+// device moves to another namespace.
+func TestFdbKeepsTheRest(t *testing.T) {
+	w := newWorld(t)
+	w.want(w.add("pt", func(r *NewLink) { r.Data = mode(classify.Passthru) }), 0)
+	const low, high = "02:00:00:00:01:01", "02:00:00:00:01:03"
+	for _, gone := range []string{low, high} {
+		w.want(w.fdbAdd("pt", low), 0)
+		w.want(w.fdbAdd("pt", high), 0)
+		w.want(w.fdbDel("pt", gone), 0)
+		if got := w.vmac("pt").Unicast; len(got) != 1 || got[0] == mac(gone) {
+			t.Errorf("without %s it has %v", gone, got)
+		}
+		w.want(w.fdbDel("pt", map[string]string{low: high, high: low}[gone]), 0)
+	}
+	for _, to := range []uint64{netA, netB, netA} {
+		w.want(w.fdbAdd("pt", low), 0)
+		stays := w.vmac("pt").Netns == to
+		w.want(w.seen("pt", func(s *VmacSeen) { s.Netns = to }), 0)
+		if got := len(w.vmac("pt").Unicast) == 1; got != stays {
+			t.Errorf("seen in %d it has its address %v, want %v", to, got, stays)
+		}
+		if stays {
+			w.want(w.fdbDel("pt", low), 0)
+		}
+	}
+	for _, address := range []string{"", "\x01\x00\x5e\x00\x00", "\x01\x00\x5e\x00\x00\x01\x02\x03"} {
+		w.want(w.do(FdbAdd{Vmac: w.named["pt"], Address: []byte(address)}), syscall.EINVAL)
+	}
+}
