@@ -17,10 +17,7 @@ func Fragment(frame []byte) (ip int, ok bool) {
 	ip = headerLen
 	typ := binary.LittleEndian.Uint16(frame[ip-2:])
 	if typ == type8021Q || typ == type8021AD {
-		if len(frame) < vlanEnd+ipv4Len {
-			return 0, false
-		}
-		ip = vlanEnd
+		ip = vlanEnd // a total length of 20 is more than what may be missing then
 		typ = binary.LittleEndian.Uint16(frame[ip-2:])
 	}
 	if typ != typeIPv4 {

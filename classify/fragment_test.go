@@ -41,9 +41,9 @@ func TestFragment(t *testing.T) {
 			taken++
 		}
 	}
-	for _, tag := range []string{"", "\x81\x00\x00\x05", "\x88\xa8\x00\x05", "\x91\x00\x00\x05"} {
+	for _, tag := range []string{"", "\x81\x00\x00\x05", "\x88\xa8\x00\x05", "\x91\x00\x00\x05", "\x88\xab\x00\x05"} {
 		for _, first := range []byte{0x01, 0x02, 0x45, 0xff} {
-			for _, typ := range []string{"\x08\x00", "\x08\x06", "\x00\x08"} {
+			for _, typ := range []string{"\x08\x00", "\x08\x06", "\x00\x08", "\x04\x00"} {
 				for version := range 16 {
 					for _, ihl := range []byte{0, 4, 5, 6, 15} {
 						for _, length := range []uint16{0, 19, 20, 23, 24, 25, 59, 60, 61, 0xffff} {
@@ -69,5 +69,29 @@ func TestFragment(t *testing.T) {
 	}
 	if taken < 100 {
 		t.Errorf("%d of them take part", taken)
+	}
+}
+
+// Only a port with vmacs collects, and Explain says so.
+func TestFragmentExplained(t *testing.T) {
+	frame := append([]byte("\x01\x00\x5e\x01\x02\x03\x02\x00\x00\x00\x00\x09\x08\x00\x45\x00\x00\x1c\x00\x01\x20\x00\x40\x11"), make([]byte, 18)...)
+	for _, vmacs := range [][]Vmac{nil, {{Name: "b", Mode: Bridge, MAC: 2 | 1<<40, Up: true}}} {
+		table, err := NewTable(&Spec{Vmacs: vmacs})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, whole := range []bool{false, true} {
+			f := append([]byte(nil), frame...)
+			if whole {
+				f[20] = 0
+			}
+			said := false
+			for _, s := range table.Explain(f, FromWire, Meta{Type: TypeMulticast}).Steps {
+				said = said || s.Where == "ip_check_defrag"
+			}
+			if want := !whole && len(vmacs) > 0; said != want {
+				t.Errorf("%d vmacs, whole %v: said %v, want %v", len(vmacs), whole, said, want)
+			}
+		}
 	}
 }
