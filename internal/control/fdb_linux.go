@@ -109,7 +109,7 @@ func parseGroup(b []byte) (index int, group classify.MAC) {
 	if len(b) < unix.SizeofNdMsg {
 		return 0, 0
 	}
-	attrs, err := nl.ParseRouteAttr(b[unix.SizeofNdMsg:])
+	attrs, err := attributesOf(b[unix.SizeofNdMsg:])
 	if err != nil {
 		return 0, 0
 	}

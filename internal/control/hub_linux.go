@@ -176,7 +176,7 @@ func parseNsid(m []byte) (int32, bool) {
 	if len(m) < 4 {
 		return -1, false
 	}
-	attrs, err := nl.ParseRouteAttr(m[4:])
+	attrs, err := attributesOf(m[4:])
 	if err != nil {
 		return -1, false
 	}

@@ -3,6 +3,7 @@ package control
 import (
 	"encoding/binary"
 	"fmt"
+	"syscall"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -48,12 +49,18 @@ type netdev struct {
 
 func (d *netdev) up() bool { return d.flags&unix.IFF_UP != 0 }
 
+// attributesOf reads attributes. The last may lack the bytes that align it, for
+// which the library would look past the end.
+func attributesOf(b []byte) ([]syscall.NetlinkRouteAttr, error) {
+	return nl.ParseRouteAttr(append(b[:len(b):len(b)], make([]byte, -len(b)&3)...))
+}
+
 // parseNetdev parses the message behind the netlink header.
 func parseNetdev(m []byte) (*netdev, error) {
 	if len(m) < unix.SizeofIfInfomsg {
 		return nil, fmt.Errorf("parse link message: %d bytes", len(m))
 	}
-	attrs, err := nl.ParseRouteAttr(m[unix.SizeofIfInfomsg:])
+	attrs, err := attributesOf(m[unix.SizeofIfInfomsg:])
 	if err != nil {
 		return nil, fmt.Errorf("parse link message: %w", err)
 	}
@@ -151,7 +158,7 @@ func parseNetdev(m []byte) (*netdev, error) {
 }
 
 func (d *netdev) parseInfo(b []byte) {
-	attrs, err := nl.ParseRouteAttr(b)
+	attrs, err := attributesOf(b)
 	if err != nil {
 		return
 	}
@@ -166,7 +173,7 @@ func (d *netdev) parseInfo(b []byte) {
 }
 
 func (d *netdev) parseFamilies(b []byte) {
-	families, err := nl.ParseRouteAttr(b)
+	families, err := attributesOf(b)
 	if err != nil {
 		return
 	}
@@ -174,7 +181,7 @@ func (d *netdev) parseFamilies(b []byte) {
 		if f.Attr.Type&^unix.NLA_F_NESTED != unix.AF_INET6 {
 			continue
 		}
-		attrs, err := nl.ParseRouteAttr(f.Value)
+		attrs, err := attributesOf(f.Value)
 		if err != nil {
 			return
 		}
