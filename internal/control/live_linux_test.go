@@ -74,12 +74,12 @@ func (l *live) all() {
 	}
 
 	// Groups that don't leak through the filter by chance (KERNEL.md 4.4).
-	var groups []net.HardwareAddr
-	for g := hw("33:33:00:00:ab:00"); len(groups) < 2; g[5]++ {
-		if !l.hears(x, g, 10*time.Millisecond) {
-			groups = append(groups, append(net.HardwareAddr(nil), g...))
+	unheard := func(g net.HardwareAddr) net.HardwareAddr {
+		for g = append(net.HardwareAddr(nil), g...); l.hears(x, g, 10*time.Millisecond); g[5]++ {
 		}
+		return g
 	}
+	groups := []net.HardwareAddr{unheard(hw("33:33:00:00:ab:00")), unheard(hw("33:33:00:00:ab:80"))}
 	l.takes("promisc on", func() error { return x.SetPromisc(true) }, heard(groups[0]))
 	l.takes("promisc off", func() error { return x.SetPromisc(false) }, not(heard(groups[0])))
 	l.takes("allmulticast on", func() error { return x.SetAllmulti(true) }, heard(groups[0]))
@@ -97,7 +97,8 @@ func (l *live) all() {
 		return err
 	}, func() bool { return len(l.links(x.NS, "renamed")) == 1 && heard(x.MAC)() })
 
-	ip, mac := net.IPv4(239, 1, 2, 3), hw("01:00:5e:01:02:03")
+	mac := unheard(hw("01:00:5e:01:02:03"))
+	ip := net.IPv4(239, mac[3], mac[4], mac[5])
 	var member net.PacketConn
 	l.takes("group joined by IP", func() error {
 		return x.NS.Do(func() (err error) {
