@@ -112,17 +112,15 @@ func (q *request) lower(in *rules.NewLink) (*netdev, *Refusal) {
 		return nil, refusalOf(err, "")
 	}
 	at := place{q.ns.inode, dev.index}
-	if id, ok := e.vmacs[at]; ok {
-		in.Upper = id
-		if d := e.devices[id]; d != nil {
-			e.lookParent(e.ports[d.parent])
-		}
-		if _, still := e.devices[id]; still {
+	if d := e.devices[e.vmacs[at]]; d != nil && d.exists() {
+		in.Upper = d.id
+		e.lookParent(e.ports[d.parent])
+		if _, still := e.devices[d.id]; still {
 			return nil, nil
 		}
 		return nil, &Refusal{Errno: int(unix.ENODEV), Device: q.Parent}
 	}
-	if e.dying[at] != nil {
+	if d := e.dying[at]; d != nil && d.exists() {
 		return nil, &Refusal{Errno: int(unix.ENODEV), Device: q.Parent}
 	}
 	id := e.parents[at]

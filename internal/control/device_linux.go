@@ -210,6 +210,13 @@ func (e *Engine) setLink(d *device, flags, change uint32, attrs ...*nl.RtAttr) e
 	return e.visit(d, func(_ Namespace, c *conn, dev *netdev) error { return c.set(dev.index, flags, change, attrs...) })
 }
 
+// exists reports whether there is such a device still. If not, another may be in
+// its place by now: an inode number of a namespace is soon given to the next one.
+func (d *device) exists() bool {
+	_, err := d.tap.Name()
+	return err == nil
+}
+
 // detach takes a vmac whose removal the rules have decided out of the maps. The
 // caller holds the lock, and calls bury soon.
 func (e *Engine) detach(d *device) {

@@ -151,7 +151,7 @@ func (q *request) find() (*device, *Refusal) {
 	}
 	at := place{q.ns.inode, dev.index}
 	d := q.e.devices[q.e.vmacs[at]]
-	if d == nil {
+	if d == nil || !d.exists() {
 		// It may be ours and have moved here a moment ago.
 		for _, o := range q.e.devices {
 			if name, err := o.tap.Name(); err == nil && name == q.Name {
@@ -160,7 +160,10 @@ func (q *request) find() (*device, *Refusal) {
 		}
 		d = q.e.devices[q.e.vmacs[at]]
 	}
-	if dying := q.e.dying[at]; d == nil && dying != nil {
+	if d != nil && !d.exists() {
+		d = nil
+	}
+	if dying := q.e.dying[at]; d == nil && dying != nil && dying.exists() {
 		q.wait = append(q.wait, dying.finished)
 		return nil, &Refusal{Errno: int(unix.ENODEV), Device: q.Name}
 	}
