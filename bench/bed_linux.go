@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 
 	"github.com/umacvlan/umacvlan/classify"
 	"github.com/umacvlan/umacvlan/internal/lab"
@@ -265,32 +264,3 @@ func (b *bed) shape(bitsPerSecond uint64) error {
 
 // Close takes everything away.
 func (b *bed) Close() error { return errors.Join(b.driver.Close(), b.topo.Close()) }
-
-// received sums up what devices of one namespace have received.
-func received(list []place) (c lab.Counters, at time.Time, err error) {
-	if len(list) == 1 {
-		at = time.Now()
-		c, err = list[0].Counters()
-		return c, at.Add(time.Since(at) / 2), err
-	}
-	ours := map[int]bool{}
-	for _, p := range list {
-		ours[p.Index] = true
-	}
-	err = list[0].NS.Do(func() error {
-		at = time.Now()
-		links, err := netlink.LinkList()
-		at = at.Add(time.Since(at) / 2)
-		if err != nil && !errors.Is(err, unix.EINTR) {
-			return err
-		}
-		for _, l := range links {
-			if s := l.Attrs().Statistics; s != nil && ours[l.Attrs().Index] {
-				c.RxPackets += s.RxPackets
-				c.RxBytes += s.RxBytes
-			}
-		}
-		return nil
-	})
-	return c, at, err
-}

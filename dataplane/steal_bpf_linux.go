@@ -99,6 +99,7 @@ func loadClassifier(name string, p asm.Instructions) (*ebpf.Program, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load %s: %w", name, err)
 	}
+	feature.Note(feature.BPF, nil)
 	return prog, nil
 }
 
