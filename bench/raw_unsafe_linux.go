@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -14,12 +15,37 @@ func rawWrite(fd int, b []byte) (int, error) { return rawIO(unix.SYS_WRITE, fd, 
 
 func rawIO(call uintptr, fd int, b []byte) (int, error) {
 	for {
-		n, _, errno := unix.RawSyscall(call, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)))
+		n, errno := rawOnce(call, fd, b)
 		if errno == 0 {
-			return int(n), nil
+			return n, nil
 		}
 		if errno != unix.EINTR {
 			return 0, errno
+		}
+	}
+}
+
+// rawOnce also ends when a signal comes. The scheduler sends one every 10 ms to a
+// thread that never lets go, and a socket's timeout begins anew with every call.
+func rawOnce(call uintptr, fd int, b []byte) (int, unix.Errno) {
+	n, _, errno := unix.RawSyscall(call, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)))
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(n), 0
+}
+
+// rawReadUntil is rawRead on a socket with a timeout, which returns EAGAIN after end.
+func rawReadUntil(end time.Time, fd int, b []byte) (int, error) {
+	for {
+		n, errno := rawOnce(unix.SYS_READ, fd, b)
+		switch {
+		case errno == 0:
+			return n, nil
+		case errno != unix.EINTR:
+			return 0, errno
+		case time.Now().After(end):
+			return 0, unix.EAGAIN
 		}
 	}
 }

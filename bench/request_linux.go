@@ -104,7 +104,7 @@ func ask(in *json.Decoder, out *json.Encoder) error {
 			return fmt.Errorf("send: %w", err)
 		}
 		for {
-			_, err = rawRead(fd, answer[:])
+			_, err = rawReadUntil(sent.Add(answerWithin), fd, answer[:])
 			if err != nil || binary.BigEndian.Uint64(answer[:]) == n { // else the late answer to a lost one
 				break
 			}
