@@ -94,6 +94,7 @@ func New(w Wire, o Options) (*Switch, error) {
 // is done, or the Wire's error when the parent is gone. It then closes the Wire
 // and every Child. Call it once.
 func (s *Switch) Run(ctx context.Context) error {
+	addProcessors()
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	var wg sync.WaitGroup

@@ -1,7 +1,6 @@
 package dataplane
 
 import (
-	"runtime"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -25,9 +24,9 @@ type turns struct {
 }
 
 const (
-	// maxTurns is well over the time in which two programs answer each other,
-	// and less than a tenth of a millisecond on an idle CPU.
-	maxTurns = 200
+	// maxTurns is well over the time in which two programs answer each other, and
+	// a few hundredths of a millisecond on an idle CPU.
+	maxTurns = 50
 	// A turn that lasts so long was taken by a program that doesn't sleep.
 	hogTurn = time.Millisecond
 	hogRest = 100 * time.Millisecond
@@ -47,7 +46,6 @@ func (t *turns) give() bool {
 	}
 	t.left--
 	before := time.Now()
-	runtime.Gosched() // this process's others first: they wait for the processor that this goroutine has
 	unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0)
 	if now := time.Now(); now.Sub(before) > hogTurn {
 		t.left, t.resting = 0, now.Add(hogRest)

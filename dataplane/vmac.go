@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"slices"
 	"sync/atomic"
 
 	"github.com/umacvlan/umacvlan/classify"
@@ -86,12 +87,24 @@ func (w *worker) stage(v *Vmac, f *Frame, a account) {
 	st.how = append(st.how, a)
 }
 
-// flush ends a batch: it counts it, and writes what is staged, a vmac at a time.
+// fewerFrames orders vmacs by what a worker has staged for them.
+var fewerFrames = func() (less [workers]func(a, b *Vmac) int) {
+	for id := range less {
+		less[id] = func(a, b *Vmac) int { return len(a.stage[id].frames) - len(b.stage[id].frames) }
+	}
+	return less
+}()
+
+// flush ends a batch: it counts it, and writes what is staged, a vmac at a time:
+// the one with the fewest frames first, so that it waits for no other's burst.
 func (w *worker) flush() {
 	w.frames.flush(&w.count.frames)
 	if w.planned > 0 {
 		w.count.planned.Add(w.planned)
 		w.planned = 0
+	}
+	if len(w.ready) > 1 {
+		slices.SortStableFunc(w.ready, fewerFrames[w.id])
 	}
 	for i, v := range w.ready {
 		v.deliver(w)

@@ -26,7 +26,7 @@ func (a *sendArrays) sendmmsg(fd int, frames []*Frame, skip int) (int, unix.Errn
 		a.msgs[i].Hdr.SetIovlen(1)
 	}
 	for {
-		n, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, uintptr(fd),
+		n, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, uintptr(fd),
 			uintptr(unsafe.Pointer(&a.msgs)), uintptr(len(frames)), unix.MSG_DONTWAIT, 0, 0)
 		switch errno {
 		case 0:
@@ -75,7 +75,7 @@ func (a *recvArrays) recvmmsg(fd, n int) (int, unix.Errno) {
 		h.Flags = 0
 	}
 	for {
-		r, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(fd),
+		r, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(fd),
 			uintptr(unsafe.Pointer(&a.msgs)), uintptr(n), unix.MSG_DONTWAIT, 0, 0)
 		switch errno {
 		case 0:
@@ -96,6 +96,15 @@ func (a *recvArrays) aux(i int) *unix.TpacketAuxdata {
 		return nil
 	}
 	return (*unix.TpacketAuxdata)(unsafe.Add(unsafe.Pointer(c), unix.CmsgLen(0)))
+}
+
+// readNow is read(2) on a socket that doesn't block.
+func readNow(fd int, b []byte) (int, error) {
+	n, _, errno := unix.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(n), nil
 }
 
 // pollNow is epoll_wait without waiting, which the scheduler need not hear of.

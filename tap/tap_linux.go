@@ -59,7 +59,7 @@ func (d *Device) read(raw []byte) (int, error) {
 		skip = vnet.HdrLen
 		clear(raw[:skip])
 	}
-	n, err := unix.Read(fd, raw[skip:])
+	n, err := readNow(fd, raw[skip:])
 	switch {
 	case err != nil:
 		return 0, err
@@ -86,7 +86,7 @@ func (d *Device) write(raw []byte) error {
 		}
 		raw = raw[vnet.HdrLen:]
 	}
-	_, err := unix.Write(fd, raw)
+	_, err := writeNow(fd, raw)
 	if err == nil && d.tally != nil {
 		d.tally.writes.Add(1)
 	}
