@@ -253,10 +253,15 @@ func (b *bpfTaker) inForce(want map[takeKey]uint8, flags uint8) bool {
 	return n == len(want)
 }
 
+// Close first takes nothing any more: what is closed is detached only when the last
+// copy of its descriptor is gone, and a child process that is being started has one.
 func (b *bpfTaker) Close() error {
 	var err error
+	if b.settings != nil {
+		err = b.settings.Put(uint32(0), uint32(0))
+	}
 	if b.detach != nil {
-		err = b.detach()
+		err = errors.Join(err, b.detach())
 		b.detach = nil
 	}
 	return errors.Join(err, b.close())

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -87,6 +88,62 @@ func TestStealKilled(t *testing.T) {
 			t.Errorf("left: %s", left)
 		}
 	})
+}
+
+// TestStealClosedWhileForking: a process that is being started has copies of all
+// descriptors for a moment.
+func TestStealClosedWhileForking(t *testing.T) {
+	onEachRung(t, func(t *testing.T, rung string) {
+		b := newStealBed(t)
+		before := descriptors(t)
+		k := openSteal(t, rung)
+		if err := k.Take(classify.Taken{Unicast: true}); err != nil {
+			t.Fatal(err)
+		}
+		var copies []int
+		for fd := range descriptors(t) {
+			if before[fd] {
+				continue
+			}
+			if copy, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0); err == nil {
+				copies = append(copies, copy)
+			}
+		}
+		frame := stealFrame(rand.New(rand.NewPCG(1, 1)), 4)
+		frame[0] &^= 1
+		if len(copies) == 0 || b.passes(frame) {
+			t.Errorf("%d copies; nothing is taken", len(copies))
+		}
+		if err := k.Close(); err != nil {
+			t.Error(err)
+		}
+		if !b.passes(frame) {
+			t.Error("taken after Close")
+		}
+		for _, fd := range copies {
+			unix.Close(fd)
+		}
+		if left := leftOver(t, b.near); left != "" {
+			t.Errorf("left: %s", left)
+		}
+	})
+}
+
+// descriptors are those that are open.
+func descriptors(t *testing.T) map[int]bool {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	open := map[int]bool{}
+	for _, e := range entries {
+		fd, _ := strconv.Atoi(e.Name())
+		if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil { // not the directory's own
+			open[fd] = true
+		}
+	}
+	return open
 }
 
 // inUserNamespace tells the test's own executable that it runs in one.
