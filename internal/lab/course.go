@@ -97,11 +97,14 @@ func (n *situation) apply(s *scenario.Scenario, c *scenario.Control, a scenario.
 			n.vmacs[c.Who] = v
 		}
 	case !a.OK():
-	case c.Verb == scenario.Delete && exists:
-		if v.mode == classify.Passthru {
-			n.parent = n.original
+	case c.Verb == scenario.Delete && c.Attr == scenario.AttrNetns:
+		for name, v := range n.vmacs {
+			if v.netns == c.Value {
+				n.remove(name)
+			}
 		}
-		delete(n.vmacs, c.Who)
+	case c.Verb == scenario.Delete && exists:
+		n.remove(c.Who)
 	case c.Attr == scenario.AttrIngress:
 		n.ingress = c.Value
 		if mac, err := s.MAC(scenario.Addr(c.Value)); err == nil && c.Value != "drop" && c.Value != "pass" {
@@ -152,6 +155,14 @@ func (n *situation) apply(s *scenario.Scenario, c *scenario.Control, a scenario.
 		}
 		n.setAddress(c.Who, classify.MACFrom(mac))
 	}
+}
+
+// remove also gives the parent of a passthru vmac its address back.
+func (n *situation) remove(name string) {
+	if n.vmacs[name].mode == classify.Passthru {
+		n.parent = n.original
+	}
+	delete(n.vmacs, name)
 }
 
 // valid says that a request gets past macvlan_validate, which comes before all

@@ -16,6 +16,7 @@ type flow struct {
 	src, dst classify.MAC
 	tags     []scenario.Tag
 	plain    bool // nothing odd about its headers
+	clean    bool // its fragments come as they should, or twice
 	sent     []piece
 	left     []piece
 	born     int // how many frames had been sent before
@@ -43,25 +44,25 @@ func (m *maker) fragment() *scenario.Send {
 	f := one(m, m.flows)
 	var p piece
 	switch n := m.IntN(20); {
-	case n < 2 && len(f.sent) > 0:
+	case n < 3 && len(f.sent) > 0:
 		p = one(m, f.sent)
-	case n == 2 && len(f.sent) > 0:
+	case f.clean:
+		p = f.next()
+	case n < 9 && len(f.sent) > 0:
 		p = one(m, f.sent)
 		p.start += 8
 		p.more = true
-	case n == 3 && len(f.sent) > 0:
+	case n < 12 && len(f.sent) > 0:
 		p = one(m, f.sent)
 		p.size = 0
 		if m.of(2) {
 			p = piece{0, 8, false}
 		}
-	case n == 4:
+	case n == 12:
 		p = one(m, f.left)
 		p.size += m.IntN(8) // what is no multiple of eight is cut off, or makes another end
 	default:
-		p = f.left[0]
-		f.left = f.left[1:]
-		f.sent = append(f.sent, p)
+		p = f.next()
 	}
 	s := &scenario.Send{From: scenario.Wire, Times: 1, Tags: f.tags}
 	src, dst := f.src, f.dst
@@ -87,6 +88,13 @@ func (m *maker) fragment() *scenario.Send {
 	return s
 }
 
+func (f *flow) next() piece {
+	p := f.left[0]
+	f.left = f.left[1:]
+	f.sent = append(f.sent, p)
+	return p
+}
+
 func (m *maker) groupOf() classify.MAC {
 	if d := m.destination(); d.IsGroup() {
 		return d
@@ -97,7 +105,7 @@ func (m *maker) groupOf() classify.MAC {
 func (m *maker) flow() *flow {
 	m.started++
 	f := &flow{
-		id: 1000 + m.started, ip: byte(1 + m.IntN(3)), src: m.stranger(), dst: m.groupOf(), plain: !m.of(4), born: m.sent,
+		id: 1000 + m.started, ip: byte(1 + m.IntN(3)), src: m.stranger(), dst: m.groupOf(), plain: !m.of(4), clean: !m.of(3), born: m.sent,
 	}
 	if m.of(4) {
 		f.src = m.anybody()
@@ -106,7 +114,7 @@ func (m *maker) flow() *flow {
 		f.tags = []scenario.Tag{{TPID: 0x8100, TCI: uint16(one(m, []int{0, 10, 0x6000}))}}
 	}
 	at := 0
-	for range 1 + m.IntN(2) {
+	for range 1 + m.IntN(3)/2 {
 		p := piece{at, 8 * (1 + m.IntN(20)), true}
 		f.left = append(f.left, p)
 		at += p.size

@@ -17,7 +17,7 @@ func (m *maker) send() *scenario.Send {
 	var from *vmac
 	switch n := m.IntN(100); {
 	case n < 38 && len(m.vmacs) > 0:
-		if from = one(m, m.vmacs); m.mute && m.of(2) {
+		if from = one(m, m.vmacs); m.mute && !m.of(3) {
 			from = nil // what a refusal looks like is known (5) and soon seen
 			break
 		}
@@ -37,8 +37,8 @@ func (m *maker) send() *scenario.Send {
 		}
 		// What siblings say to each other differs as known (7).
 		switch {
-		case from.mode != classify.Bridge || m.of(8):
-		case m.of(40):
+		case from.mode != classify.Bridge || m.of(16):
+		case m.of(60):
 			dst = m.sibling(from)
 		default:
 			for slices.ContainsFunc(m.vmacs, func(v *vmac) bool { return v.mode == classify.Bridge && v.mac == dst }) {
@@ -52,7 +52,7 @@ func (m *maker) send() *scenario.Send {
 		switch n := m.IntN(30); {
 		case n < 6:
 			dst = src
-		case n < 14 && len(m.vmacs) > 0:
+		case n < 15 && len(m.vmacs) > 0:
 			src, dst = one(m, m.vmacs).mac, one(m, m.vmacs).mac
 		case n < 16:
 			dst = one(m, unknown)
@@ -65,8 +65,11 @@ func (m *maker) send() *scenario.Send {
 		}
 	}
 	// What a rule at the parent keeps from the driver is collected all the same (8).
-	if s.From == scenario.Wire && dst.IsGroup() && m.of(8) && !m.rule && !m.gone {
+	if s.From == scenario.Wire && dst.IsGroup() && m.pieces && m.of(2) && !m.rule && !m.gone {
 		return m.fragment()
+	}
+	if s.From == scenario.Wire {
+		dst = m.spare(src, dst)
 	}
 	s.Dst, s.Src = m.say(dst), m.say(src)
 	switch n := m.IntN(100); {
@@ -76,7 +79,7 @@ func (m *maker) send() *scenario.Send {
 		m.named(s)
 	case n < 20:
 		m.tagged(s)
-	case n < 28:
+	case n < 28 || n < 34 && dst.IsGroup() && m.passthru():
 		s.Type = ptr[uint16](0x8808)
 		if m.of(2) {
 			s.Src = addr(one(m, sources))
@@ -98,6 +101,26 @@ func (m *maker) send() *scenario.Send {
 	}
 	return s
 }
+
+// spare throws more rarely what differs as known, packet types (2): in passthru all
+// that isn't the vmac's own, and what source mode copies of the parent's frames.
+func (m *maker) spare(src, dst classify.MAC) classify.MAC {
+	linkLocal := dst&0xffffff == 0xc28001
+	switch {
+	case m.passthru() && src == m.parent && m.of(10):
+		return m.joined(func(*vmac) bool { return true })
+	case m.passthru() && src == m.parent && m.of(20):
+		return one(m, unknown)
+	case m.passthru() && src != m.parent && (linkLocal && m.of(2) || !linkLocal && !m.of(5)):
+		return m.parent
+	case !m.passthru() && dst == m.parent && slices.Contains(sources, src) && !m.of(5):
+		return one(m, unknown)
+	}
+	return dst
+}
+
+// passthru reports whether the port is.
+func (m *maker) passthru() bool { return len(m.vmacs) > 0 && m.vmacs[0].mode == classify.Passthru }
 
 // say names an address if it is a vmac's first one or has a name.
 func (m *maker) say(mac classify.MAC) scenario.Addr {

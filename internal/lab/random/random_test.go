@@ -49,10 +49,10 @@ func TestScenariosAreWhole(t *testing.T) {
 	}
 }
 
-// What can occur does, often enough for a run of a million frames to have a
+// What can occur does, often enough for a run of two million frames to have a
 // thousand of each.
 func TestEverythingOccurs(t *testing.T) {
-	scenarios, size := 400, Size{Frames: 400, Controls: 30}
+	scenarios, size := 800, Size{Frames: 400, Controls: 30}
 	if testing.Short() {
 		scenarios = 100
 	}
@@ -60,7 +60,7 @@ func TestEverythingOccurs(t *testing.T) {
 	if err != nil || len(r.Findings) != 0 || r.Scenarios != scenarios {
 		t.Fatalf("%d scenarios, %d findings: %v", r.Scenarios, len(r.Findings), err)
 	}
-	least := r.Frames / 1000
+	least := r.Frames / 2000
 	if testing.Short() {
 		least /= 2 // so few are more of a matter of chance
 	}

@@ -220,7 +220,8 @@ func (r *runner) play(ctx context.Context, s *scenario.Scenario) ([]outcome, *sc
 }
 
 // Leaked reports whether somebody got a group that, as the model says, it has
-// not subscribed to: its filter takes the group for another. That depends on
+// not subscribed to: its filter takes the group for another, and so does the port's
+// then. That depends on
 // where it is in memory and passes with it.
 func Leaked(s *scenario.Scenario, model, r *scenario.Result) bool {
 	for i := range min(len(model.Outcomes), len(r.Outcomes)) {
@@ -228,7 +229,7 @@ func Leaked(s *scenario.Scenario, model, r *scenario.Result) bool {
 			continue
 		}
 		for _, w := range model.Outcomes[i].Why {
-			if w.Reason != classify.NotSubscribed {
+			if w.Reason != classify.NotSubscribed && w.Reason != classify.PortFilter {
 				continue
 			}
 			if slices.ContainsFunc(r.Outcomes[i].Gets, func(d scenario.Delivery) bool { return d.Who == w.Who }) {

@@ -27,6 +27,7 @@ func New(seed, number uint64, size Size) *scenario.Scenario {
 	}}
 	m.parent = m.s.Parent.Address
 	m.family = m.IntN(2)
+	m.pieces = m.of(40) // few: the parent's stack sees fragments, which differs as known (3)
 	m.topology()
 	for left := size.Controls; ; left-- {
 		frames := size.Frames / (size.Controls + 1)
@@ -75,7 +76,7 @@ func (m *maker) step(s scenario.Step) { m.s.Steps = append(m.s.Steps, s) }
 // the parent goes or moves away.
 func (m *maker) action(left int) *scenario.Control {
 	switch {
-	case left == 3 && m.of(2):
+	case left == 3 && m.of(3):
 		m.rule = true
 		dst := m.destination()
 		if dst == classify.Broadcast { // players need those
@@ -106,6 +107,7 @@ type maker struct {
 	parent  classify.MAC
 	family  int
 	sent    int
+	pieces  bool // datagrams for groups come in fragments
 	rule    bool // one drops what the parent receives
 	gone    bool
 	down    bool // the parent is

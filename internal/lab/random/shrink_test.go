@@ -97,6 +97,12 @@ func (failing) Play(context.Context, *scenario.Scenario) (*scenario.Result, erro
 
 // A leak is played again; one that doesn't pass is a difference.
 func TestLeaks(t *testing.T) {
+	for seed, reason := range map[uint64]classify.Reason{2: classify.NotSubscribed, 17: classify.PortFilter} {
+		t.Run(reason.Key(), func(t *testing.T) { testLeaks(t, seed, reason) })
+	}
+}
+
+func testLeaks(t *testing.T, seed uint64, reason classify.Reason) {
 	times := 0
 	leak := func(until int) twist {
 		return twist{scenario.NewModel(), func(s *scenario.Scenario, i int, o *scenario.Outcome) {
@@ -104,13 +110,13 @@ func TestLeaks(t *testing.T) {
 				times++
 			}
 			for _, w := range o.Why {
-				if w.Reason == classify.NotSubscribed && times <= until {
+				if w.Reason == reason && times <= until {
 					o.Gets = append(o.Gets, scenario.Delivery{Who: w.Who, Type: classify.TypeMulticast, Frame: []byte{1}})
 				}
 			}
 		}}
 	}
-	o := Options{Seed: 2, Scenarios: 1, Size: small()}
+	o := Options{Seed: seed, Scenarios: 1, Size: small()}
 	r, err := Run(context.Background(), []scenario.Player{scenario.NewModel(), leak(3)}, o)
 	if err != nil || len(r.Findings) != 0 || r.Repeated[scenario.Emulator] != 3 {
 		t.Errorf("%d findings, played %v again: %v", len(r.Findings), r.Repeated, err)
