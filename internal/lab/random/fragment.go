@@ -48,17 +48,17 @@ func (m *maker) fragment() *scenario.Send {
 		p = one(m, f.sent)
 	case f.clean:
 		p = f.next()
-	case n < 9 && len(f.sent) > 0:
+	case n < 10 && len(f.sent) > 0:
 		p = one(m, f.sent)
 		p.start += 8
 		p.more = true
-	case n < 12 && len(f.sent) > 0:
+	case n < 13 && len(f.sent) > 0:
 		p = one(m, f.sent)
 		p.size = 0
 		if m.of(2) {
 			p = piece{0, 8, false}
 		}
-	case n == 12:
+	case n == 13:
 		p = one(m, f.left)
 		p.size += m.IntN(8) // what is no multiple of eight is cut off, or makes another end
 	default:

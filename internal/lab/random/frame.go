@@ -17,7 +17,7 @@ func (m *maker) send() *scenario.Send {
 	var from *vmac
 	switch n := m.IntN(100); {
 	case n < 38 && len(m.vmacs) > 0:
-		if from = one(m, m.vmacs); m.mute && !m.of(3) {
+		if from = one(m, m.vmacs); m.mute && !m.of(5) {
 			from = nil // what a refusal looks like is known (5) and soon seen
 			break
 		}
@@ -37,7 +37,7 @@ func (m *maker) send() *scenario.Send {
 		}
 		// What siblings say to each other differs as known (7).
 		switch {
-		case from.mode != classify.Bridge || m.of(16):
+		case from.mode != classify.Bridge || m.of(24):
 		case m.of(60):
 			dst = m.sibling(from)
 		default:
@@ -102,18 +102,18 @@ func (m *maker) send() *scenario.Send {
 	return s
 }
 
-// spare throws more rarely what differs as known, packet types (2): in passthru all
-// that isn't the vmac's own, and what source mode copies of the parent's frames.
+// spare throws more rarely what differs as known, packet types (2): in passthru
+// what is neither the vmac's own nor a group, and what source mode copies that is
+// the parent's own or a group.
 func (m *maker) spare(src, dst classify.MAC) classify.MAC {
-	linkLocal := dst&0xffffff == 0xc28001
+	ours := m.passthru() && src == m.parent
 	switch {
-	case m.passthru() && src == m.parent && m.of(10):
+	case ours && m.of(10):
 		return m.joined(func(*vmac) bool { return true })
-	case m.passthru() && src == m.parent && m.of(20):
-		return one(m, unknown)
-	case m.passthru() && src != m.parent && (linkLocal && m.of(2) || !linkLocal && !m.of(5)):
+	case m.passthru() && !dst.IsGroup() && !ours && !m.of(7):
 		return m.parent
-	case !m.passthru() && dst == m.parent && slices.Contains(sources, src) && !m.of(5):
+	case !m.passthru() && dst == m.parent && m.of(2),
+		!m.passthru() && slices.Contains(sources, src) && (dst == m.parent || dst.IsGroup()) && !m.of(3):
 		return one(m, unknown)
 	}
 	return dst

@@ -27,7 +27,7 @@ func New(seed, number uint64, size Size) *scenario.Scenario {
 	}}
 	m.parent = m.s.Parent.Address
 	m.family = m.IntN(2)
-	m.pieces = m.of(40) // few: the parent's stack sees fragments, which differs as known (3)
+	m.pieces = m.of(36) // few: the parent's stack sees fragments, which differs as known (3)
 	m.topology()
 	for left := size.Controls; ; left-- {
 		frames := size.Frames / (size.Controls + 1)
