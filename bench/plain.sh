@@ -22,9 +22,22 @@ done
 ns() { echo "plain$$-$1-$2"; }
 in_ns() { ip netns exec "$(ns "$1" "$2")" "${@:3}"; }
 
-daemon=
+# spawn SIDE PLACE PROGRAM… starts one in the background, in a process group of its
+# own, as some have children.
+running=()
+spawn() {
+  ip netns exec "$(ns "$1" "$2")" setsid "${@:3}" &
+  running+=($!)
+}
+
+# stop ends the one that was started last.
+stop() {
+  { kill -- "-${running[-1]}" && wait "${running[-1]}"; } 2>/dev/null || true
+  unset 'running[-1]'
+}
+
 cleanup() {
-  [ -z "$daemon" ] || { kill "$daemon" && wait "$daemon"; } 2>/dev/null || true
+  while [ ${#running[@]} -gt 0 ]; do stop; done
   for s in "${sides[@]}"; do for p in wire host vmac; do ip netns del "$(ns "$s" $p)" 2>/dev/null || true; done; done
   rm -rf "$dir"
 }
@@ -40,8 +53,7 @@ for s in "${sides[@]}"; do
   if [ "$s" = kernel ]; then
     in_ns "$s" host ip "${add[@]}"
   else
-    in_ns "$s" host "$umacvlan" daemon --socket "$dir/socket" --state "" >"$dir/log" 2>&1 &
-    daemon=$!
+    spawn "$s" host "$umacvlan" daemon --socket "$dir/socket" --state "" >"$dir/log" 2>&1
     for _ in $(seq 100); do [ -S "$dir/socket" ] && break; sleep 0.05; done
     in_ns "$s" host "$umacvlan" --socket "$dir/socket" "${add[@]}"
   fi
@@ -52,12 +64,11 @@ done
 
 # tcp SIDE FROM TO ADDRESS [STREAMS] prints Gbit/s, as the receiver counts them.
 tcp() {
-  in_ns "$1" "$3" iperf3 -s -1 >/dev/null &
-  local server=$!
+  spawn "$1" "$3" iperf3 -s >/dev/null
   sleep 0.3
   in_ns "$1" "$2" iperf3 -c "$4" -t "$last" -O 1 -P "${5:-1}" -f m |
     awk '/receiver/ { for (i = 1; i < NF; i++) if ($(i+1) == "Mbits/sec") rate = $i } END { print rate / 1000 }'
-  wait $server
+  stop
 }
 
 counter() { in_ns "$1" "$2" cat "/sys/class/net/$3/statistics/rx_packets"; }
@@ -65,13 +76,13 @@ counter() { in_ns "$1" "$2" cat "/sys/class/net/$3/statistics/rx_packets"; }
 # frames SIDE FROM DEVICE DESTINATION TO DEVICE prints thousands of frames a second
 # that the receiving device counts, 60 bytes each.
 frames() {
-  in_ns "$1" "$2" trafgen --dev "$3" --cpus 1 -n 0 "{ eth(daddr=$4, saddr=$5, type=0x88b5), fill(0, 46) }" >/dev/null 2>&1 &
-  local sender=$! from to t0 t1
+  local from to t0 t1
+  spawn "$1" "$2" trafgen --dev "$3" --cpus 1 -n 0 "{ eth(daddr=$4, saddr=$5, type=0x88b5), fill(0, 46) }" >/dev/null 2>&1
   sleep 1
   from=$(counter "$1" "$6" "$7") t0=$(date +%s%N)
   sleep "$last"
   to=$(counter "$1" "$6" "$7") t1=$(date +%s%N)
-  kill $sender; wait $sender 2>/dev/null || true
+  stop
   awk "BEGIN { print ($to - $from) * 1e6 / ($t1 - $t0) }"
 }
 

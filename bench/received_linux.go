@@ -28,9 +28,18 @@ func received(list []place) (c lab.Counters, at time.Time, err error) {
 		devices, err := deviceStats()
 		at = at.Add(time.Since(at) / 2)
 		for _, d := range devices {
-			if e := binary.NativeEndian; ours[e.Uint32(d[4:])] && len(d) >= statsHeader+24 {
-				c.RxPackets += e.Uint64(d[statsHeader:])
-				c.RxBytes += e.Uint64(d[statsHeader+16:])
+			if len(d) < statsMessage || !ours[binary.NativeEndian.Uint32(d[4:])] {
+				continue
+			}
+			attrs, err := nl.ParseRouteAttr(d[statsMessage:])
+			if err != nil {
+				return err
+			}
+			for _, a := range attrs { // struct rtnl_link_stats64
+				if a.Attr.Type == unix.IFLA_STATS_LINK_64 && len(a.Value) >= 24 {
+					c.RxPackets += binary.NativeEndian.Uint64(a.Value)
+					c.RxBytes += binary.NativeEndian.Uint64(a.Value[16:])
+				}
 			}
 		}
 		return err
@@ -41,10 +50,7 @@ func received(list []place) (c lab.Counters, at time.Time, err error) {
 // statsRequest is a struct if_stats_msg that asks for struct rtnl_link_stats64.
 type statsRequest struct{}
 
-const (
-	statsMessage = 12               // sizeof(struct if_stats_msg)
-	statsHeader  = statsMessage + 4 // and of the attribute that follows
-)
+const statsMessage = 12 // sizeof(struct if_stats_msg)
 
 func (statsRequest) Len() int { return statsMessage }
 

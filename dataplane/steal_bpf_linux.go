@@ -257,8 +257,10 @@ func (b *bpfTaker) inForce(want map[takeKey]uint8, flags uint8) bool {
 // copy of its descriptor is gone, and a child process that is being started has one.
 func (b *bpfTaker) Close() error {
 	var err error
-	if b.settings != nil {
-		err = b.settings.Put(uint32(0), uint32(0))
+	if b.gate != nil {
+		if err = b.gate.Delete(uint32(0)); errors.Is(err, ebpf.ErrKeyNotExist) {
+			err = nil
+		}
 	}
 	if b.detach != nil {
 		err = errors.Join(err, b.detach())

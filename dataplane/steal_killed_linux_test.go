@@ -93,38 +93,48 @@ func TestStealKilled(t *testing.T) {
 // TestStealClosedWhileForking: a process that is being started has copies of all
 // descriptors for a moment.
 func TestStealClosedWhileForking(t *testing.T) {
+	frame := stealFrame(rand.New(rand.NewPCG(1, 1)), 4)
+	frame[0] &^= 1
+	to, other := classify.MACFrom(frame), classify.MAC(0x0102030402)
 	onEachRung(t, func(t *testing.T, rung string) {
 		b := newStealBed(t)
-		before := descriptors(t)
-		k := openSteal(t, rung)
-		if err := k.Take(classify.Taken{Unicast: true}); err != nil {
-			t.Fatal(err)
-		}
-		var copies []int
-		for fd := range descriptors(t) {
-			if before[fd] {
-				continue
+		for i, decisions := range [][]classify.Taken{
+			{{Unicast: true}},
+			{{To: []classify.MAC{to}}},
+			{{To: []classify.MAC{to}}, {To: []classify.MAC{to, other}}},
+			{{To: []classify.MAC{to}}, {}, {To: []classify.MAC{to}}},
+		} {
+			before := descriptors(t)
+			k := openSteal(t, rung)
+			for _, d := range decisions {
+				if err := k.Take(d); err != nil {
+					t.Fatal(err)
+				}
 			}
-			if copy, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0); err == nil {
-				copies = append(copies, copy)
+			var copies []int
+			for fd := range descriptors(t) {
+				if before[fd] {
+					continue
+				}
+				if copy, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0); err == nil {
+					copies = append(copies, copy)
+				}
 			}
-		}
-		frame := stealFrame(rand.New(rand.NewPCG(1, 1)), 4)
-		frame[0] &^= 1
-		if len(copies) == 0 || b.passes(frame) {
-			t.Errorf("%d copies; nothing is taken", len(copies))
-		}
-		if err := k.Close(); err != nil {
-			t.Error(err)
-		}
-		if !b.passes(frame) {
-			t.Error("taken after Close")
-		}
-		for _, fd := range copies {
-			unix.Close(fd)
-		}
-		if left := leftOver(t, b.near); left != "" {
-			t.Errorf("left: %s", left)
+			if len(copies) == 0 || b.passes(frame) {
+				t.Errorf("%d: %d copies; nothing is taken", i, len(copies))
+			}
+			if err := k.Close(); err != nil {
+				t.Error(err)
+			}
+			if !b.passes(frame) {
+				t.Errorf("%d: taken after Close", i)
+			}
+			for _, fd := range copies {
+				unix.Close(fd)
+			}
+			if left := leftOver(t, b.near); left != "" {
+				t.Errorf("%d: left: %s", i, left)
+			}
 		}
 	})
 }

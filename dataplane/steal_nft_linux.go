@@ -251,12 +251,14 @@ func nest(typ uint16, parts ...[]byte) []byte { return nlattr(typ|unix.NLA_F_NES
 func nlbe32(typ uint16, v uint32) []byte { return nlattr(typ, binary.BigEndian.AppendUint32(nil, v)) }
 
 // Close takes the table with it, and doesn't leave that to the end of the socket,
-// of which a child process that is being started has a copy. If the table can't be
-// deleted it has gone already.
+// of which a child process that is being started has a copy.
 func (n *nftTaker) Close() error {
-	n.transact([]message{n.message(unix.NFT_MSG_DELTABLE, 0, nlstring(unix.NFTA_TABLE_NAME, n.table))})
+	gone := n.transact([]message{n.message(unix.NFT_MSG_DELTABLE, 0, nlstring(unix.NFTA_TABLE_NAME, n.table))})
+	if errors.Is(gone, unix.ENOENT) {
+		gone = nil
+	}
 	if err := n.nl.close(); err != nil && !errors.Is(err, unix.EBADF) {
 		return fmt.Errorf("close nf_tables: %w", err)
 	}
-	return nil
+	return gone
 }

@@ -103,8 +103,11 @@ func (w *worker) flush() {
 		w.count.planned.Add(w.planned)
 		w.planned = 0
 	}
-	if len(w.ready) > 1 {
-		slices.SortStableFunc(w.ready, fewerFrames[w.id])
+	for _, v := range w.ready {
+		if len(v.stage[w.id].frames) != len(w.ready[0].stage[w.id].frames) {
+			slices.SortStableFunc(w.ready, fewerFrames[w.id])
+			break
+		}
 	}
 	for i, v := range w.ready {
 		v.deliver(w)

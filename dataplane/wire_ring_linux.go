@@ -212,7 +212,7 @@ func (r *ringWire) readBig(length int) (buf []byte, whole bool) {
 	r.used++
 	dst := buf[tagLen+r.skip:]
 	for {
-		n, err := readNow(r.fd, dst)
+		n, err := recvNow(r.fd, dst)
 		switch err {
 		case nil:
 			end := tagLen + r.skip + n

@@ -98,9 +98,9 @@ func (a *recvArrays) aux(i int) *unix.TpacketAuxdata {
 	return (*unix.TpacketAuxdata)(unsafe.Add(unsafe.Pointer(c), unix.CmsgLen(0)))
 }
 
-// readNow is read(2) on a socket that doesn't block.
-func readNow(fd int, b []byte) (int, error) {
-	n, _, errno := unix.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
+// recvNow is recv(2) without waiting, which the scheduler need not hear of.
+func recvNow(fd int, b []byte) (int, error) {
+	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), unix.MSG_DONTWAIT, 0, 0)
 	if errno != 0 {
 		return 0, errno
 	}

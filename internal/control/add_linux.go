@@ -112,7 +112,7 @@ func (q *request) lower(in *rules.NewLink) (*netdev, *Refusal) {
 		return nil, refusalOf(err, "")
 	}
 	at := place{q.ns.inode, dev.index}
-	if d := e.devices[e.vmacs[at]]; d != nil && d.exists() {
+	if d := e.vmacAt(at); d != nil {
 		in.Upper = d.id
 		e.lookParent(e.ports[d.parent])
 		if _, still := e.devices[d.id]; still {
@@ -120,7 +120,7 @@ func (q *request) lower(in *rules.NewLink) (*netdev, *Refusal) {
 		}
 		return nil, &Refusal{Errno: int(unix.ENODEV), Device: q.Parent}
 	}
-	if d := e.dying[at]; d != nil && d.exists() {
+	if e.dyingAt(at) != nil {
 		return nil, &Refusal{Errno: int(unix.ENODEV), Device: q.Parent}
 	}
 	id := e.parents[at]

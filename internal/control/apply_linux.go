@@ -287,7 +287,7 @@ func (m *machine) parent(netns, name string) (uint64, bool) {
 	at := place{inode, dev.index}
 	m.e.mu.Lock()
 	defer m.e.mu.Unlock()
-	if d := m.e.devices[m.e.vmacs[at]]; d != nil {
+	if d := m.e.vmacAt(at); d != nil {
 		at = m.e.ports[d.parent].at
 	}
 	return placeID(at), true

@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"net/netip"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/vishvananda/netlink/nl"
@@ -30,8 +32,11 @@ type device struct {
 	born   uint64 // inode of the namespace that the tap's descriptor holds
 	known  bool   // to a switch, which releases the child
 	types  typed
-	alias  string // ours, as long as nobody has changed it
-	owner  map[string]string
+
+	deleted atomic.Bool // its descriptor has been closed
+
+	alias string // ours, as long as nobody has changed it
+	owner map[string]string
 	// managed says that a file made it, and given which IP addresses it has
 	// from there.
 	managed bool
@@ -214,7 +219,23 @@ func (e *Engine) setLink(d *device, flags, change uint32, attrs ...*nl.RtAttr) e
 // its place by now: an inode number of a namespace is soon given to the next one.
 func (d *device) exists() bool {
 	_, err := d.tap.Name()
-	return err == nil
+	return err == nil || errors.Is(err, net.ErrClosed) && !d.deleted.Load()
+}
+
+// vmacAt returns the vmac that is there, or nil.
+func (e *Engine) vmacAt(at place) *device {
+	if d := e.devices[e.vmacs[at]]; d != nil && d.exists() {
+		return d
+	}
+	return nil
+}
+
+// dyingAt returns the one that is being deleted there, or nil.
+func (e *Engine) dyingAt(at place) *device {
+	if d := e.dying[at]; d != nil && d.exists() {
+		return d
+	}
+	return nil
 }
 
 // detach takes a vmac whose removal the rules have decided out of the maps. The
@@ -286,6 +307,7 @@ func removeDevices(list []*device) {
 		free <- struct{}{}
 		wg.Go(func() {
 			d.tap.Close() // deletes it, if it is still there
+			d.deleted.Store(true)
 			<-free
 		})
 	}

@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/umacvlan/umacvlan/tap"
 )
 
 // Deafen makes the engine miss what happens from now on, as if its netlink
@@ -59,3 +61,30 @@ type NameCache = nameCache
 
 // Of is its only question.
 func (c *nameCache) Of(inode uint64) string { return c.of(inode) }
+
+// Bury lets the engine remember a vmac that it is still deleting, though its
+// device has gone with its namespace. forget ends that.
+func (e *Engine) Bury(netns uint64, index int) (forget func(), err error) {
+	var fds [2]int
+	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
+		return nil, err
+	}
+	unix.Close(fds[1])
+	t, err := tap.FromFD(fds[0], false)
+	if err != nil {
+		return nil, err
+	}
+	d := &device{at: place{netns, index}, tap: t}
+	if err := t.Close(); err != nil {
+		return nil, err
+	}
+	d.deleted.Store(true)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.dying[d.at] = d
+	return func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		delete(e.dying, d.at)
+	}, nil
+}

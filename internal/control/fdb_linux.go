@@ -76,7 +76,7 @@ func (e *Engine) FdbEntries(ns Namespace, names ...string) ([]FdbEntry, error) {
 	defer c.close()
 	list := []FdbEntry{}
 	for _, l := range links {
-		d := e.devices[e.vmacs[place{ns.inode, l.IfIndex}]]
+		d := e.vmacAt(place{ns.inode, l.IfIndex})
 		if d == nil {
 			continue // deleted meanwhile
 		}

@@ -55,7 +55,7 @@ func (e *Engine) searchParent(p *port) (Namespace, *netdev, error) {
 		}
 		if id, err := from.nsid(ns); err == nil && !looked[ns.inode] && (id >= 0 || ns.inode == p.trail.inode) {
 			dev, err := ns.look(func(c *conn) (*netdev, error) { return c.byName(want.Name) })
-			if err == nil && dev.mac == want.MAC && e.vmacs[place{ns.inode, dev.index}] == 0 {
+			if err == nil && dev.mac == want.MAC && e.vmacAt(place{ns.inode, dev.index}) == nil {
 				return ns, dev, nil
 			}
 		}

@@ -150,24 +150,24 @@ func (q *request) find() (*device, *Refusal) {
 		return nil, refusalOf(err, "")
 	}
 	at := place{q.ns.inode, dev.index}
-	d := q.e.devices[q.e.vmacs[at]]
-	if d == nil || !d.exists() {
+	d := q.e.vmacAt(at)
+	if d == nil {
 		// It may be ours and have moved here a moment ago.
 		for _, o := range q.e.devices {
 			if name, err := o.tap.Name(); err == nil && name == q.Name {
 				q.e.lookVmac(o)
 			}
 		}
-		d = q.e.devices[q.e.vmacs[at]]
+		d = q.e.vmacAt(at)
 	}
-	if d != nil && !d.exists() {
-		d = nil
-	}
-	if dying := q.e.dying[at]; d == nil && dying != nil && dying.exists() {
+	if dying := q.e.dyingAt(at); d == nil && dying != nil {
 		q.wait = append(q.wait, dying.finished)
 		return nil, &Refusal{Errno: int(unix.ENODEV), Device: q.Name}
 	}
 	if d == nil {
+		if _, err := q.conn.byName(q.Name); errors.Is(err, unix.ENODEV) { // somebody has deleted it meanwhile
+			return nil, &Refusal{Errno: int(unix.ENODEV), Device: q.Name}
+		}
 		return nil, refuse(unix.EOPNOTSUPP, q.Name+" is no vmac of this daemon; use ip for it")
 	}
 	q.e.lookVmac(d)

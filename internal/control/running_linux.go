@@ -193,14 +193,14 @@ func (e *Engine) ipAddresses() map[rules.VmacID][]ipAddress {
 			continue // it has just moved
 		}
 		for _, a := range list {
-			id, ours := e.vmacs[place{inode, a.LinkIndex}]
+			d := e.vmacAt(place{inode, a.LinkIndex})
 			ip, ok := netip.AddrFromSlice(a.IP)
-			if !ours || !ok {
+			if d == nil || !ok {
 				continue
 			}
 			bits, _ := a.Mask.Size()
 			lasting := a.Flags&unix.IFA_F_PERMANENT != 0 && !ip.Unmap().IsLinkLocalUnicast()
-			all[id] = append(all[id], ipAddress{netip.PrefixFrom(ip.Unmap(), bits), lasting})
+			all[d.id] = append(all[d.id], ipAddress{netip.PrefixFrom(ip.Unmap(), bits), lasting})
 		}
 	}
 	return all

@@ -220,8 +220,8 @@ func (r *runner) play(ctx context.Context, s *scenario.Scenario) ([]outcome, *sc
 }
 
 // Leaked reports whether somebody got a group that, as the model says, it has
-// not subscribed to: its filter takes the group for another, and so does the port's
-// then. That depends on
+// not subscribed to: its filter takes the group for another, or the port's does,
+// which is made of those of all vmacs. That depends on
 // where it is in memory and passes with it.
 func Leaked(s *scenario.Scenario, model, r *scenario.Result) bool {
 	for i := range min(len(model.Outcomes), len(r.Outcomes)) {
