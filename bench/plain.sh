@@ -64,7 +64,7 @@ done
 
 # tcp SIDE FROM TO ADDRESS [STREAMS] prints Gbit/s, as the receiver counts them.
 tcp() {
-  spawn "$1" "$3" iperf3 -s >/dev/null
+  spawn "$1" "$3" iperf3 -s >/dev/null 2>&1
   sleep 0.3
   in_ns "$1" "$2" iperf3 -c "$4" -t "$last" -O 1 -P "${5:-1}" -f m |
     awk '/receiver/ { for (i = 1; i < NF; i++) if ($(i+1) == "Mbits/sec") rate = $i } END { print rate / 1000 }'

@@ -184,7 +184,7 @@ func (t *take) drain() error {
 	if t.ingress != "drop" && len(t.markHearers()) > 0 {
 		return t.passQueue()
 	}
-	const worker = 20 * time.Millisecond
+	const worker = 50 * time.Millisecond
 	if p := t.links[scenario.Port]; p != nil && p.up() && len(t.links) > 1 {
 		time.Sleep(worker)
 	}
