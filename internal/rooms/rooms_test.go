@@ -41,7 +41,7 @@ var allowed = map[string][]string{
 	"internal/rooms":      {},
 	"internal/mutate":     {},
 	"bench": {"./bench/chart", "./classify", "./tap/vnet", "./dataplane", "./internal/control", "./internal/feature", "./internal/lab",
-		"github.com/google/gopacket", "github.com/google/gopacket/layers", "github.com/songgao/water", "github.com/vishvananda/netlink", "golang.org/x/sys/unix"},
+		"github.com/google/gopacket", "github.com/google/gopacket/layers", "github.com/songgao/water", "github.com/vishvananda/netlink", "github.com/vishvananda/netlink/nl", "golang.org/x/sys/unix"},
 	"bench/chart": {},
 	"cmd/umacvlan": {"./internal/config", "./internal/feature", "./classify", "./internal/control", "./internal/lab", "./internal/lab/matrix", "./internal/lab/random", "./internal/lab/scenario", "./bench",
 		"github.com/google/gopacket", "github.com/google/gopacket/layers", "github.com/google/gopacket/pcapgo",
