@@ -165,7 +165,7 @@ func (p *port) publish() {
 			pause = max(pause, time.Duration(len(rp.Vmacs))*pausePerVmac)
 		}
 		p.e.mu.Unlock()
-		sooner := time.After(pause / 4)
+		sooner := time.After(pause / 2)
 		select {
 		case <-p.done:
 			return
