@@ -54,7 +54,7 @@ func TestSoak(t *testing.T) {
 	failed := make(chan error, 64)
 	run := func(what string, fn func(context.Context) error) {
 		wg.Go(func() {
-			if err := fn(ctx); err != nil && ctx.Err() == nil {
+			if err := fn(ctx); err != nil && (ctx.Err() == nil || err == errStarved) {
 				failed <- fmt.Errorf("%s: %w", what, err)
 				stop()
 			}
@@ -202,21 +202,28 @@ func (s *soak) frames(name string) func(context.Context) error {
 	}
 }
 
+var errStarved = errors.New("every stream starved")
+
 // streams runs TCP again and again. One that meets a burst of losses starves for
-// seconds beside all that is sent without regard; three in a row don't.
+// seconds beside all that is sent without regard; three in a row don't, nor all that
+// there are, and none moves nothing.
 func (s *soak) streams(from, to *Device) func(context.Context) error {
 	return func(ctx context.Context) error {
-		for starved := 0; ctx.Err() == nil; {
+		starved, thriven := 0, false
+		for ctx.Err() == nil {
 			got, err := TCP(ctx, from.NS, to.NS, s.addr[to.Name], 500*time.Millisecond)
 			if err != nil {
 				return err
 			}
 			s.streamed.Add(got.Bytes)
 			if got.Bytes >= 1<<16 {
-				starved = 0
-			} else if starved++; starved == 3 {
-				return fmt.Errorf("%d bytes in %v, and not many before", got.Bytes, got.Elapsed)
+				starved, thriven = 0, true
+			} else if starved++; starved == 3 || got.Bytes == 0 {
+				return fmt.Errorf("%d bytes in %v, after %d that starved", got.Bytes, got.Elapsed, starved-1)
 			}
+		}
+		if starved > 0 && !thriven {
+			return errStarved
 		}
 		return nil
 	}
