@@ -118,10 +118,10 @@ func (q *request) lower(in *rules.NewLink) (*netdev, *Refusal) {
 		if _, still := e.devices[d.id]; still {
 			return nil, nil
 		}
-		return nil, &Refusal{Errno: int(unix.ENODEV), Device: q.Parent}
+		return nil, &Refusal{Errno: int(unix.ENODEV), Hint: "it was deleted meanwhile", Device: q.Parent}
 	}
 	if e.dyingAt(at) != nil {
-		return nil, &Refusal{Errno: int(unix.ENODEV), Device: q.Parent}
+		return nil, &Refusal{Errno: int(unix.ENODEV), Hint: "it is being deleted", Device: q.Parent}
 	}
 	id := e.parents[at]
 	if p := e.ports[id]; p != nil {

@@ -78,11 +78,7 @@ func (e emulatorUnder) fdb(at *space, op scenario.Attr, name string, mac []byte)
 	}
 	ctx, stop := context.WithTimeout(context.Background(), 5*time.Second)
 	defer stop()
-	refusal := e.Engine.Fdb(ctx, r, at.ctl)
-	if refusal == nil {
-		return scenario.Answer{}
-	}
-	return scenario.Answer{Errno: errnoName(unix.Errno(refusal.Errno)), Text: refusal.Text}
+	return answered(e.Engine.Fdb(ctx, r, at.ctl))
 }
 
 func (e emulatorUnder) secondary(at *space, name string) (unicast, groups []classify.MAC, err error) {

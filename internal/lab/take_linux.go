@@ -51,7 +51,7 @@ func (t *take) play() (*scenario.Result, error) {
 	for i := range t.s.Vmacs {
 		v := &t.s.Vmacs[i]
 		if a := t.add(v); !a.OK() {
-			return nil, fmt.Errorf("vmac %s: %s", v.Name, a)
+			return nil, fmt.Errorf("vmac %s: %s", v.Name, a.Hinted())
 		}
 	}
 	if err := t.syncAll(); err != nil {

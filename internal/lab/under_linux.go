@@ -192,10 +192,19 @@ func (e emulatorUnder) do(at *space, r request) scenario.Answer {
 	ctx, stop := context.WithTimeout(context.Background(), 5*time.Second)
 	defer stop()
 	_, refusal := e.Engine.Link(ctx, q, at.ctl)
-	if refusal == nil {
+	return answered(refusal)
+}
+
+// answered is a refusal in a scenario's words.
+func answered(r *control.Refusal) scenario.Answer {
+	if r == nil {
 		return scenario.Answer{}
 	}
-	return scenario.Answer{Errno: errnoName(unix.Errno(refusal.Errno)), Text: refusal.Text}
+	a := scenario.Answer{Errno: errnoName(unix.Errno(r.Errno)), Text: r.Text, Hint: r.Hint}
+	if a.Hint == "" && r.Device != "" {
+		a.Hint = "no device " + r.Device
+	}
+	return a
 }
 
 // sync is a request that changes nothing: it looks at the device and its parent

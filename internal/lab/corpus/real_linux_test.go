@@ -64,7 +64,8 @@ func TestReal(t *testing.T) {
 		})
 		t.Logf("differences that docs/semantics.md lists, by number: %v", listed)
 		for _, d := range lab.Deviations {
-			if listed[d.Number] == 0 && d.Shows() && !testing.Short() {
+			// Some show only in what the kernel does, which the model doesn't say.
+			if listed[d.Number] == 0 && d.Shows() && len(kernel) > 0 && !testing.Short() {
 				t.Errorf("number %s of docs/semantics.md, %s, never shows: strike it off, or add a scenario", d.Number, d.Name)
 			}
 		}

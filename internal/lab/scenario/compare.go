@@ -101,7 +101,7 @@ func (c *comparison) differ(kind, who, format string, args ...any) {
 func (c *comparison) answers(other string) {
 	a, b := c.left.Answer, c.right.Answer
 	if a.Errno != b.Errno || a.Text != "" && b.Text != "" && a.Text != b.Text {
-		c.differ(KindAnswer, "", "answered %v, %s %v", b, other, a)
+		c.differ(KindAnswer, "", "answered %s, %s %v", b.Hinted(), other, a)
 	}
 }
 

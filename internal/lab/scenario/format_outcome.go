@@ -128,3 +128,11 @@ func (a Answer) String() string {
 	}
 	return a.Errno
 }
+
+// Hinted is String with the hint, if there is one.
+func (a Answer) Hinted() string {
+	if a.Hint == "" {
+		return a.String()
+	}
+	return a.String() + " (" + a.Hint + ")"
+}

@@ -81,6 +81,7 @@ type Counters struct {
 type Answer struct {
 	Errno string // such as "EBUSY"
 	Text  string // extended ack; compared only if both sides have one
+	Hint  string // what the emulator adds for people; never compared
 }
 
 // OK reports success.
