@@ -16,6 +16,24 @@ func (e *Engine) Deafen() {
 	clear(e.hub.inode)
 }
 
+// LateEnd tells the engine that a namespace has ended whose number, and inode, are
+// by now that of the one given.
+func (e *Engine) LateEnd(inode uint64) {
+	e.hub.mu.Lock()
+	var ids []int32
+	for id, of := range e.hub.inode {
+		if of == inode {
+			ids = append(ids, id)
+		}
+	}
+	e.hub.mu.Unlock()
+	for _, id := range ids {
+		if inode, known := e.hub.forget(id); known {
+			e.hub.gone(inode)
+		}
+	}
+}
+
 // Overflow is what the engine does when the kernel says that messages were lost.
 func (e *Engine) Overflow() { e.hub.lost() }
 

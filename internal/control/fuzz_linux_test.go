@@ -38,7 +38,7 @@ func FuzzNetlink(f *testing.F) {
 	f.Add([]byte("3    vmac0           1     0     01005e000001\n"), []byte{})
 	f.Fuzz(func(t *testing.T, data, oob []byte) {
 		events := 0
-		h := &hub{inode: map[int32]uint64{1: 1}, event: func(place, *netdev) { events++ }}
+		h := &hub{inode: map[int32]uint64{1: 1}, heard: map[uint64]struct{}{1: {}}, event: func(place, *netdev) { events++ }}
 		h.sender(oob)
 		msgs, err := syscall.ParseNetlinkMessage(data)
 		if err == nil {

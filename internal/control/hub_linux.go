@@ -39,7 +39,8 @@ type hub struct {
 	overflows atomic.Int64 // of the socket
 
 	mu    sync.Mutex
-	inode map[int32]uint64 // by id
+	inode map[int32]uint64    // by id
+	heard map[uint64]struct{} // the inodes
 }
 
 // Groups of rtnetlink. Without the joined ones, joins are seen by what usually
@@ -50,7 +51,7 @@ var (
 )
 
 func newHub() (_ *hub, err error) {
-	h := &hub{inode: map[int32]uint64{}}
+	h := &hub{inode: map[int32]uint64{}, heard: map[uint64]struct{}{}}
 	defer func() {
 		if err != nil {
 			h.close()
@@ -125,16 +126,30 @@ func (h *hub) watch(ns Namespace) error {
 	if err != nil {
 		return fmt.Errorf("watch namespace %s: %w", ns, err)
 	}
+	delete(h.heard, h.inode[id]) // one that has ended
 	h.inode[id] = ns.inode
+	h.heard[ns.inode] = struct{}{}
 	return nil
 }
 
+// forget is told that a namespace with this number has ended. That may be old
+// news: number and inode may both be another's by now, which is looked at then and
+// watched again.
 func (h *hub) forget(id int32) (inode uint64, known bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	inode, known = h.inode[id]
 	delete(h.inode, id)
+	delete(h.heard, inode)
 	return inode, known
+}
+
+// watches reports whether events of the namespace arrive, as far as is known.
+func (h *hub) watches(inode uint64) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	_, ok := h.heard[inode]
+	return ok
 }
 
 func (h *hub) inodeOf(id int32) (uint64, bool) {

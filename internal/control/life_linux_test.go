@@ -247,6 +247,27 @@ func TestResync(t *testing.T) {
 	b.soon("the other one is gone", func() bool { return b.em.Engine.Status().Vmacs == 1 })
 }
 
+// A namespace's end is heard of when its number has been given to the next one,
+// which is heard as before.
+func TestLateEnd(t *testing.T) {
+	b := newBed(t)
+	inside := b.ns()
+	d := b.vmac(lab.Vmac{Name: "vmac0", NS: inside})
+	b.must(d.Up())
+	b.soon("the vmac hears", func() bool { return b.hears(d, d.MAC, 50*time.Millisecond) })
+	for _, ns := range []*lab.NS{inside, b.Parent.NS} {
+		b.em.Engine.LateEnd(ns.Inode())
+	}
+	time.Sleep(50 * time.Millisecond)
+	mac := hw("02:00:00:00:03:01")
+	b.must(d.SetMAC(mac))
+	if !b.hears(d, mac, time.Second) {
+		t.Error("what happens in the vmac's namespace isn't heard of any more")
+	}
+	b.must(b.Parent.SetMTU(1400))
+	b.soon("the mtu is clamped", func() bool { return attrs(inside, "vmac0").MTU == 1400 })
+}
+
 // The netlink socket overflows (ENOBUFS), and what was lost is found.
 func TestOverflow(t *testing.T) {
 	b := newBed(t)

@@ -26,6 +26,13 @@ func (e *Engine) lookParent(p *port) {
 		return
 	}
 	p.left = time.Time{}
+	if !e.hub.watches(p.at.netns) {
+		if err := e.hub.watch(p.ns); err != nil {
+			e.log.Warn("look at parent", "parent", p.name, "err", err)
+		} else if now, err := p.conn.byIndex(p.at.index); err == nil {
+			dev = now
+		}
+	}
 	p.keepVLANs(dev.name)
 	p.unicast.look(dev)
 	now := describe(p.id, dev, p.conn)

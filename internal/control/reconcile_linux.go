@@ -99,8 +99,8 @@ func (e *Engine) reconcile(work dirt) {
 				places = append(places, d.at)
 			}
 		}
-		if work.all {
-			for at := range e.parents {
+		for at := range e.parents {
+			if work.all || slices.Contains(work.netns, at.netns) {
 				places = append(places, at)
 			}
 		}
@@ -229,7 +229,7 @@ func (e *Engine) see(d *device) (rules.VmacSeen, error) {
 	var seen rules.VmacSeen
 	err := e.visit(d, func(ns Namespace, c *conn, dev *netdev) error {
 		at := place{ns.inode, dev.index}
-		if at != d.at {
+		if at != d.at || !e.hub.watches(ns.inode) {
 			// From now on its changes are heard; so look once more.
 			if err := e.hub.watch(ns); err != nil {
 				return err
