@@ -7,6 +7,7 @@ package tap
 
 import (
 	"net"
+	"sync"
 	"sync/atomic"
 )
 
@@ -45,6 +46,7 @@ type Config struct {
 // device's namespace and take about 0.1 ms.
 type Device struct {
 	fd       atomic.Int64 // -1 once closed
+	asked    sync.RWMutex // held while a method of control uses fd
 	plain    bool
 	offloads uint // TUN_F_ bits
 
@@ -122,56 +124,101 @@ func (d *Device) Read(raw []byte) (n int, err error) { return d.read(raw) }
 func (d *Device) Write(raw []byte) error { return d.write(raw) }
 
 // Name returns the device's present name.
-func (d *Device) Name() (string, error) { return d.name() }
+func (d *Device) Name() (string, error) {
+	defer d.use()()
+	return d.name()
+}
 
 // Index returns the device's present interface index. A move into another
 // namespace can change it.
-func (d *Device) Index() (int, error) { return d.index() }
+func (d *Device) Index() (int, error) {
+	defer d.use()()
+	return d.index()
+}
 
 // Netns returns a new descriptor of the network namespace that the device is
 // in. The caller closes it. Before Linux 5.2 namespaces are searched for the
 // device's name, address and counters; ESTALE means that it is in none that could
 // be found. After a move that Moved was not told of, another process's device
 // with the same name and address can be taken for it until frames have passed.
-func (d *Device) Netns() (fd int, err error) { return d.netns() }
+func (d *Device) Netns() (fd int, err error) {
+	defer d.use()()
+	return d.netns()
+}
 
 // Moved says that the caller has just moved the device to a namespace, of which
 // netns is a descriptor. Where namespaces are searched, another process's device
 // of the same name and address is not taken for it then. If the device is not
 // there, or can't be looked at, it is searched for as if nothing had been said.
-func (d *Device) Moved(netns int) { d.moved(netns) }
+func (d *Device) Moved(netns int) {
+	defer d.use()()
+	d.moved(netns)
+}
 
 // MAC returns the device's address.
-func (d *Device) MAC() ([6]byte, error) { return d.mac() }
+func (d *Device) MAC() ([6]byte, error) {
+	defer d.use()()
+	return d.mac()
+}
 
 // SetMAC changes the device's address, also while it is up.
-func (d *Device) SetMAC(mac [6]byte) error { return d.setMAC(mac) }
+func (d *Device) SetMAC(mac [6]byte) error {
+	defer d.use()()
+	return d.setMAC(mac)
+}
 
 // MTU returns the device's MTU in bytes.
-func (d *Device) MTU() (int, error) { return d.mtu() }
+func (d *Device) MTU() (int, error) {
+	defer d.use()()
+	return d.mtu()
+}
 
 // SetMTU changes the device's MTU.
-func (d *Device) SetMTU(mtu int) error { return d.setMTU(mtu) }
+func (d *Device) SetMTU(mtu int) error {
+	defer d.use()()
+	return d.setMTU(mtu)
+}
 
 // SetAlias changes what "ip link" shows as alias; "" takes it away.
-func (d *Device) SetAlias(alias string) error { return d.setAlias(alias) }
+func (d *Device) SetAlias(alias string) error {
+	defer d.use()()
+	return d.setAlias(alias)
+}
 
 // IsUp reports whether the device is administratively up.
-func (d *Device) IsUp() (bool, error) { return d.isUp() }
+func (d *Device) IsUp() (bool, error) {
+	defer d.use()()
+	return d.isUp()
+}
 
 // SetUp sets the device administratively up or down.
-func (d *Device) SetUp(up bool) error { return d.setUp(up) }
+func (d *Device) SetUp(up bool) error {
+	defer d.use()()
+	return d.setUp(up)
+}
 
 // SetCarrier says whether there is a link, which is so when the device is new.
 // Without one the device's owner sees NO-CARRIER and its frames are dropped;
 // Write still works. Before Linux 5.0 it has no effect: there always is a link.
-func (d *Device) SetCarrier(on bool) error { return d.setCarrier(on) }
+func (d *Device) SetCarrier(on bool) error {
+	defer d.use()()
+	return d.setCarrier(on)
+}
+
+// use keeps Close from giving the descriptor's number away while a method asks it
+// something.
+func (d *Device) use() (done func()) {
+	d.asked.RLock()
+	return d.asked.RUnlock
+}
 
 // Close deletes the device. Nobody may be in Read or Write, or call them with
-// the descriptor's number: the number is used again. A second Close returns
-// net.ErrClosed.
+// the descriptor's number: the number is used again. Of the other methods it waits
+// for those that have begun. A second Close returns net.ErrClosed.
 func (d *Device) Close() error {
+	d.asked.Lock()
 	fd := d.fd.Swap(-1)
+	d.asked.Unlock()
 	if fd < 0 {
 		return net.ErrClosed
 	}
