@@ -192,7 +192,11 @@ func (e emulatorUnder) do(at *space, r request) scenario.Answer {
 	ctx, stop := context.WithTimeout(context.Background(), 5*time.Second)
 	defer stop()
 	_, refusal := e.Engine.Link(ctx, q, at.ctl)
-	return answered(refusal)
+	a := answered(refusal)
+	if !a.OK() {
+		a.Hint = strings.TrimSuffix(r.op+" "+r.name+": "+a.Hint, ": ")
+	}
+	return a
 }
 
 // answered is a refusal in a scenario's words.

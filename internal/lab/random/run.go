@@ -222,22 +222,37 @@ func (r *runner) play(ctx context.Context, s *scenario.Scenario) ([]outcome, *sc
 // Leaked reports whether somebody got a group that, as the model says, it has
 // not subscribed to: its filter takes the group for another, or the port's does,
 // which is made of those of all vmacs. That depends on
-// where it is in memory and passes with it.
+// where it is in memory and passes with it. What is then refused for its size, or
+// is no frame any more when it arrives, only shows in what is counted.
 func Leaked(s *scenario.Scenario, model, r *scenario.Result) bool {
-	for i := range min(len(model.Outcomes), len(r.Outcomes)) {
-		if s.Steps[i].Send == nil {
-			continue
+	folded := Fold(s, model)
+	for _, b := range Bursts(s) {
+		if b.End > min(len(model.Outcomes), len(r.Outcomes)) {
+			break
 		}
-		for _, w := range model.Outcomes[i].Why {
-			if w.Reason != classify.NotSubscribed && w.Reason != classify.PortFilter {
-				continue
-			}
-			if slices.ContainsFunc(r.Outcomes[i].Gets, func(d scenario.Delivery) bool { return d.Who == w.Who }) {
-				return true
+		want, got := folded.Outcomes[b.End-1].Counts, r.Outcomes[b.End-1].Counts
+		for i := b.First; i < b.End; i++ {
+			for _, w := range model.Outcomes[i].Why {
+				if w.Reason != classify.NotSubscribed && w.Reason != classify.PortFilter {
+					continue
+				}
+				if slices.ContainsFunc(r.Outcomes[i].Gets, func(d scenario.Delivery) bool { return d.Who == w.Who }) {
+					return true
+				}
+				if g, m := counted(got, w.Who), counted(want, w.Who); g.Multicast > m.Multicast || g.RxErrors > m.RxErrors {
+					return true
+				}
 			}
 		}
 	}
 	return false
+}
+
+func counted(list []scenario.Count, who string) scenario.Counters {
+	if i := slices.IndexFunc(list, func(c scenario.Count) bool { return c.Who == who }); i >= 0 {
+		return list[i].Counters
+	}
+	return scenario.Counters{}
 }
 
 // compare makes a finding of how a way differs from the first, or failed; nil
