@@ -154,7 +154,8 @@ var errNoHeader = errors.New("no virtio headers")
 const tunPath = "/dev/net/tun"
 
 // openTun opens a queue that is not attached yet, and looks for permission
-// beforehand: water leaks a descriptor when TUNSETIFF refuses it.
+// beforehand: water leaks a descriptor when TUNSETIFF refuses it (and, which is left,
+// when somebody deletes the device before it is persistent).
 func openTun() (fd int, err error) {
 	fd, err = unix.Open(tunPath, unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -89,6 +90,11 @@ func (q *request) add() *Refusal {
 		}
 	}
 	d, r := q.create(state, answer.Vmac, lower, target)
+	if r != nil && unexpected(r) {
+		e.log.Warn("vmac could not be made, and is tried once more", "vmac", q.Name, "parent", q.Parent, "err", r)
+		time.Sleep(swapEvery) // for the other to let go of it
+		d, r = q.create(state, answer.Vmac, lower, target)
+	}
 	if r != nil {
 		return r
 	}
@@ -202,6 +208,14 @@ func (q *request) owned(in rules.NewLink) *device {
 	return nil
 }
 
+// unexpected says that a device was refused, after the rules had allowed it, for
+// what may pass: somebody who lists this process's descriptors holds a queue that has
+// been closed (EBUSY); and about one device in twenty thousand has been
+// refused with ENODEV or EINVAL on a busy machine for no reason that was found.
+func unexpected(r *Refusal) bool {
+	return slices.Contains([]unix.Errno{unix.EBUSY, unix.ENODEV, unix.EINVAL, unix.EBADFD}, unix.Errno(r.Errno))
+}
+
 // create makes what state says of a new vmac real, and then takes state over.
 // After an error nothing is left.
 func (q *request) create(state rules.State, id rules.VmacID, lower *netdev, target Namespace) (_ *device, r *Refusal) {
@@ -273,7 +287,7 @@ func (q *request) create(state rules.State, id rules.VmacID, lower *netdev, targ
 	}
 	seen, err := e.see(d)
 	if err != nil {
-		return nil, fail(err)
+		return nil, fail(fmt.Errorf("look at new device: %w", err))
 	}
 	e.apply(seen)
 	p.changed()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 
 	"github.com/umacvlan/umacvlan/internal/control"
 )
@@ -17,8 +18,17 @@ type Emulator struct {
 	done chan error
 }
 
-// NewEmulator starts an engine.
-func NewEmulator() *Emulator { return startEmulator(control.EngineOptions{}) }
+// NewEmulator starts an engine. What it warns of goes to slog's default logger.
+func NewEmulator() *Emulator {
+	return startEmulator(control.EngineOptions{Logger: slog.New(warnings{slog.Default().Handler()})})
+}
+
+// warnings lets no lesser message through.
+type warnings struct{ slog.Handler }
+
+func (w warnings) Enabled(_ context.Context, l slog.Level) bool { return l >= slog.LevelWarn }
+func (w warnings) WithAttrs(a []slog.Attr) slog.Handler         { return warnings{w.Handler.WithAttrs(a)} }
+func (w warnings) WithGroup(name string) slog.Handler           { return warnings{w.Handler.WithGroup(name)} }
 
 func startEmulator(o control.EngineOptions) *Emulator {
 	ctx, stop := context.WithCancel(context.Background())
