@@ -236,6 +236,7 @@ func (t *take) land(f *flight) error {
 	var last progress
 	var since time.Time
 	for {
+		waits := backlog()
 		pending := t.under.pending()
 		if err := t.look(); err != nil {
 			return err
@@ -246,7 +247,7 @@ func (t *take) land(f *flight) error {
 			last, since = now, time.Now()
 		}
 		// A vmac may count what nobody sees: a frame that is lost for its tag.
-		done := pending == "" && now.sent && same && (now.agree || time.Since(since) > still)
+		done := waits == 0 && pending == "" && now.sent && same && (now.agree || time.Since(since) > still)
 		late := time.Now().After(end)
 		if late && pending != "" {
 			return fmt.Errorf("the ledger doesn't come out even: %s", pending)

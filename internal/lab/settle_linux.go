@@ -42,9 +42,9 @@ func isMark(frame []byte) bool {
 }
 
 // settle waits until everything that the step began has come to its end, and
-// says what that was. Sends are received before they return (see pin), so only
-// three things are waited for: the kernel's broadcast queue, the emulator's
-// threads, and counters that are written after a frame was seen.
+// says what that was. Sends are mostly received before they return (see pin), so only
+// this is waited for: what the processors have put off, the kernel's broadcast queue,
+// the emulator's threads, and counters that are written after a frame was seen.
 func (t *take) settle(s *sending) (scenario.Outcome, error) {
 	t.marks.sent = 0
 	if s != nil && t.queues(s) {
@@ -58,7 +58,8 @@ func (t *take) settle(s *sending) (scenario.Outcome, error) {
 		if err := t.ctx.Err(); err != nil {
 			return scenario.Outcome{}, err
 		}
-		if pending := t.under.pending(); pending != "" {
+		waits := backlog()
+		if pending := t.under.pending(); pending != "" || waits > 0 && time.Since(start) < patience {
 			if time.Since(start) > patience {
 				return scenario.Outcome{}, fmt.Errorf("the ledger doesn't come out even: %s", pending)
 			}
