@@ -67,7 +67,7 @@ type Report struct {
 
 // leaks bounds how often a scenario is played again for a leak. One that comes
 // again every time is none.
-const leaks = 6
+const leaks = 20
 
 // Run plays random scenarios in all ways and compares them with the first,
 // until ctx ends or the options say so. It fails if the model can't play one.
