@@ -90,10 +90,11 @@ func (q *request) add() *Refusal {
 		}
 	}
 	d, r := q.create(state, answer.Vmac, lower, target)
-	if r != nil && unexpected(r) {
-		e.log.Warn("vmac could not be made, and is tried once more", "vmac", q.Name, "parent", q.Parent, "err", r)
-		time.Sleep(swapEvery) // for the other to let go of it
-		d, r = q.create(state, answer.Vmac, lower, target)
+	if first := r; q.notMade && mayPass(r) {
+		time.Sleep(swapEvery)
+		if d, r = q.create(state, answer.Vmac, lower, target); r == nil {
+			e.log.Warn("vmac was made at the second try", "vmac", d.name, "first", first)
+		}
 	}
 	if r != nil {
 		return r
@@ -208,11 +209,12 @@ func (q *request) owned(in rules.NewLink) *device {
 	return nil
 }
 
-// unexpected says that a device was refused, after the rules had allowed it, for
-// what may pass: somebody who lists this process's descriptors holds a queue that has
-// been closed (EBUSY); and about one device in twenty thousand has been
-// refused with ENODEV or EINVAL on a busy machine for no reason that was found.
-func unexpected(r *Refusal) bool {
+// mayPass says that a device was refused, after the rules had allowed it, for what
+// may pass: somebody who lists this process's descriptors holds a queue that has
+// been closed (EBUSY), or takes what has no name yet for a leftover; and about one
+// device in twenty thousand has been refused with ENODEV or EINVAL on a busy machine
+// for no reason that was found.
+func mayPass(r *Refusal) bool {
 	return slices.Contains([]unix.Errno{unix.EBUSY, unix.ENODEV, unix.EINVAL, unix.EBADFD}, unix.Errno(r.Errno))
 }
 
@@ -225,6 +227,7 @@ func (q *request) create(state rules.State, id rules.VmacID, lower *netdev, targ
 	var err error
 	if p == nil {
 		if p, err = e.openPort(rp.Parent.ID, q.ns, lower); err != nil {
+			q.notMade = true
 			return nil, refusalOf(err, err.Error())
 		}
 		fresh = true
@@ -248,7 +251,7 @@ func (q *request) create(state rules.State, id rules.VmacID, lower *netdev, targ
 	if err = e.hub.watch(target); err == nil {
 		d.tap, d.born, err = e.createTap(v, p.ns, target, alias, txqlen)
 	}
-	if err != nil {
+	if q.notMade = err != nil; q.notMade {
 		undo()
 		return nil, refusalOf(err, err.Error())
 	}

@@ -3,6 +3,7 @@ package control
 import (
 	"time"
 
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
 	"github.com/umacvlan/umacvlan/tap"
@@ -32,6 +33,30 @@ func (e *Engine) LateEnd(inode uint64) {
 			e.hub.gone(inode)
 		}
 	}
+}
+
+// Number has the engine hear of a namespace, and returns what number it knows it by.
+func (e *Engine) Number(ns Namespace) (int32, error) {
+	if err := e.hub.watch(ns); err != nil {
+		return -1, err
+	}
+	return e.hub.conn.nsid(ns)
+}
+
+// Hears reports whether the engine hears of the namespace with that inode.
+func (e *Engine) Hears(inode uint64) bool { return e.hub.watches(inode) }
+
+// GiveNumber makes a namespace know another by a number.
+func (n Namespace) GiveNumber(to Namespace, id int32) error {
+	c, err := n.dial()
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	_, err = c.request(unix.RTM_NEWNSID, unix.NLM_F_ACK, rtgenmsg{},
+		nl.NewRtAttr(unix.NETNSA_FD, nl.Uint32Attr(uint32(to.FD()))),
+		nl.NewRtAttr(unix.NETNSA_NSID, nl.Uint32Attr(uint32(id)))).Execute(unix.NETLINK_ROUTE, 0)
+	return err
 }
 
 // Overflow is what the engine does when the kernel says that messages were lost.

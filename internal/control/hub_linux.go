@@ -126,7 +126,10 @@ func (h *hub) watch(ns Namespace) error {
 	if err != nil {
 		return fmt.Errorf("watch namespace %s: %w", ns, err)
 	}
-	delete(h.heard, h.inode[id]) // one that has ended
+	if old, ok := h.inode[id]; ok && old != ns.inode { // it has ended, of which news is on its way
+		delete(h.heard, old)
+		h.gone(old)
+	}
 	h.inode[id] = ns.inode
 	h.heard[ns.inode] = struct{}{}
 	return nil
@@ -233,7 +236,7 @@ func (h *hub) run() error {
 		if sa, ok := from.(*unix.SockaddrNetlink); !ok || sa.Pid != 0 {
 			continue // only the kernel is believed
 		}
-		inode, ok := h.sender(oob[:oobn])
+		inode, ok, own := h.sender(oob[:oobn])
 		msgs, err := syscall.ParseNetlinkMessage(buf[:n])
 		if err != nil {
 			h.lost()
@@ -241,8 +244,9 @@ func (h *hub) run() error {
 		}
 		for _, m := range msgs {
 			if m.Header.Type == unix.RTM_DELNSID {
-				// It comes from our own namespace, about another.
-				if id, found := parseNsid(m.Data); found {
+				// Every namespace says which of the numbers that it has given has
+				// ended; only our own's are those that we know others by.
+				if id, found := parseNsid(m.Data); own && found {
 					if inode, known := h.forget(id); known {
 						h.gone(inode)
 					}
@@ -254,18 +258,22 @@ func (h *hub) run() error {
 	}
 }
 
-// sender is the namespace that a datagram speaks of.
-func (h *hub) sender(oob []byte) (uint64, bool) {
+// sender is the namespace that a datagram speaks of, if it is known, or says that it
+// is our own.
+func (h *hub) sender(oob []byte) (inode uint64, known, own bool) {
 	cmsgs, err := unix.ParseSocketControlMessage(oob)
 	if err != nil {
-		return 0, false
+		return 0, false, false
 	}
 	for _, c := range cmsgs {
 		if c.Header.Level == unix.SOL_NETLINK && c.Header.Type == unix.NETLINK_LISTEN_ALL_NSID && len(c.Data) >= 4 {
-			return h.inodeOf(int32(binary.NativeEndian.Uint32(c.Data)))
+			if id := int32(binary.NativeEndian.Uint32(c.Data)); id >= 0 {
+				inode, known = h.inodeOf(id)
+				return inode, known, false
+			}
 		}
 	}
-	return 0, false
+	return 0, false, true
 }
 
 func (h *hub) message(inode uint64, m syscall.NetlinkMessage) {

@@ -268,6 +268,40 @@ func TestLateEnd(t *testing.T) {
 	b.soon("the mtu is clamped", func() bool { return attrs(inside, "vmac0").MTU == 1400 })
 }
 
+// Namespaces number each other, each for itself: that one's number for what has ended
+// is also the engine's for what lives on means nothing.
+func TestOthersNumbers(t *testing.T) {
+	b := newBed(t)
+	open := func(ns *lab.NS) control.Namespace {
+		n, err := control.OpenNamespace(ns.Path())
+		b.must(err)
+		return n
+	}
+	one, two := open(b.ns()), open(b.ns())
+	defer one.Close()
+	defer two.Close()
+	short, err := lab.NewNS()
+	b.must(err)
+	ended := open(short)
+	_, err = b.em.Engine.Number(one)
+	b.must(err)
+	number, err := b.em.Engine.Number(two)
+	b.must(err)
+	b.must(one.GiveNumber(ended, number))
+	own, err := b.em.Engine.Number(ended)
+	b.must(err)
+	ended.Close()
+	inode := short.Inode()
+	b.must(short.Close())
+	if own != number && !feature.Off(feature.ListenAll) {
+		b.soon("the engine knows that the namespace has ended", func() bool { return !b.em.Engine.Hears(inode) })
+	}
+	time.Sleep(100 * time.Millisecond) // the others are told in no particular order
+	if !b.em.Engine.Hears(two.Inode()) {
+		t.Error("a namespace that lives on isn't heard any more")
+	}
+}
+
 // The netlink socket overflows (ENOBUFS), and what was lost is found.
 func TestOverflow(t *testing.T) {
 	b := newBed(t)

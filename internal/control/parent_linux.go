@@ -29,8 +29,10 @@ func (e *Engine) lookParent(p *port) {
 	if !e.hub.watches(p.at.netns) {
 		if err := e.hub.watch(p.ns); err != nil {
 			e.log.Warn("look at parent", "parent", p.name, "err", err)
-		} else if now, err := p.conn.byIndex(p.at.index); err == nil {
-			dev = now
+		}
+		if dev, err = p.conn.byIndex(p.at.index); err != nil { // it has left meanwhile
+			e.touch(p.at, nil)
+			return
 		}
 	}
 	p.keepVLANs(dev.name)

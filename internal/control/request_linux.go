@@ -106,9 +106,10 @@ type request struct {
 	conn *conn // in ns
 	more *conn // in another
 	made *device
-	// fresh says that the request has made it.
-	fresh bool
-	wait  []<-chan struct{} // to be waited for without the lock
+	// fresh says that the request has made it, notMade that it could not, and has
+	// been refused by the kernel.
+	fresh, notMade bool
+	wait           []<-chan struct{} // to be waited for without the lock
 	// blocker is closed when a device that has the name asked for has been
 	// deleted, if that is under way.
 	blocker <-chan struct{}

@@ -232,22 +232,22 @@ func (f *flight) noise(s *Seen) bool {
 // land waits as settle does, and makes the outcomes of what was seen.
 func (t *take) land(f *flight) error {
 	const still = 4 * time.Millisecond
-	end := time.Now().Add(patience)
+	start := time.Now()
+	end := start.Add(patience)
 	var last progress
 	var since time.Time
 	for {
-		waits := backlog()
-		pending := t.under.pending()
+		pending := t.underWay(start)
 		if err := t.look(); err != nil {
 			return err
 		}
 		now := t.progress(f)
 		same := now == last // else one device was looked at before, another after it moved
-		if !same {
+		if !same || pending != "" {
 			last, since = now, time.Now()
 		}
 		// A vmac may count what nobody sees: a frame that is lost for its tag.
-		done := waits == 0 && pending == "" && now.sent && same && (now.agree || time.Since(since) > still)
+		done := pending == "" && now.sent && same && (now.agree || time.Since(since) > still)
 		late := time.Now().After(end)
 		if late && pending != "" {
 			return fmt.Errorf("the ledger doesn't come out even: %s", pending)

@@ -71,7 +71,7 @@ func TestBurstsAreThePlayer(t *testing.T) {
 	}
 	// A burst doesn't look for groups that leak through a filter by chance.
 	var all *scenario.Result
-	for range 7 {
+	for range 20 {
 		if all, err = (Bursts{k}).Play(context.Background(), s); err != nil {
 			t.Fatal(err)
 		}

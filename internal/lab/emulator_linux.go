@@ -26,9 +26,11 @@ func NewEmulator() *Emulator {
 // warnings lets no lesser message through.
 type warnings struct{ slog.Handler }
 
-func (w warnings) Enabled(_ context.Context, l slog.Level) bool { return l >= slog.LevelWarn }
-func (w warnings) WithAttrs(a []slog.Attr) slog.Handler         { return warnings{w.Handler.WithAttrs(a)} }
-func (w warnings) WithGroup(name string) slog.Handler           { return warnings{w.Handler.WithGroup(name)} }
+func (w warnings) Enabled(ctx context.Context, l slog.Level) bool {
+	return l >= slog.LevelWarn && w.Handler.Enabled(ctx, l)
+}
+func (w warnings) WithAttrs(a []slog.Attr) slog.Handler { return warnings{w.Handler.WithAttrs(a)} }
+func (w warnings) WithGroup(name string) slog.Handler   { return warnings{w.Handler.WithGroup(name)} }
 
 func startEmulator(o control.EngineOptions) *Emulator {
 	ctx, stop := context.WithCancel(context.Background())
