@@ -1,6 +1,7 @@
 package control
 
 import (
+	"context"
 	"time"
 
 	"github.com/vishvananda/netlink/nl"
@@ -37,6 +38,10 @@ func (e *Engine) LateEnd(inode uint64) {
 
 // Number has the engine hear of a namespace, and returns what number it knows it by.
 func (e *Engine) Number(ns Namespace) (int32, error) {
+	if err := e.lock(context.Background()); err != nil {
+		return -1, err
+	}
+	defer e.mu.Unlock()
 	if err := e.hub.watch(ns); err != nil {
 		return -1, err
 	}
