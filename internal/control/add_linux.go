@@ -91,7 +91,7 @@ func (q *request) add() *Refusal {
 	}
 	d, r := q.create(state, answer.Vmac, lower, target)
 	if first := r; q.notMade && mayPass(r) {
-		time.Sleep(swapEvery)
+		time.Sleep(swapEvery) // no longer: everybody waits for the lock
 		if d, r = q.create(state, answer.Vmac, lower, target); r == nil {
 			e.log.Warn("vmac was made at the second try", "vmac", d.name, "first", first)
 		}
@@ -210,12 +210,11 @@ func (q *request) owned(in rules.NewLink) *device {
 }
 
 // mayPass says that a device was refused, after the rules had allowed it, for what
-// may pass: somebody who lists this process's descriptors holds a queue that has
-// been closed (EBUSY), or takes what has no name yet for a leftover; and about one
-// device in twenty thousand has been refused with ENODEV or EINVAL on a busy machine
-// for no reason that was found.
+// may pass: somebody takes what has no name yet for a leftover; and on a busy machine
+// one in some ten thousand has been refused with ENODEV or EINVAL for no reason that
+// was found.
 func mayPass(r *Refusal) bool {
-	return slices.Contains([]unix.Errno{unix.EBUSY, unix.ENODEV, unix.EINVAL, unix.EBADFD}, unix.Errno(r.Errno))
+	return slices.Contains([]unix.Errno{unix.ENODEV, unix.EINVAL, unix.EBADFD}, unix.Errno(r.Errno))
 }
 
 // create makes what state says of a new vmac real, and then takes state over.

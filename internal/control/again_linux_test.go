@@ -69,7 +69,7 @@ func TestMadeAgain(t *testing.T) {
 	})
 	defer wg.Wait()
 	defer close(stop)
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end) && again.Load() < 2; {
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end) && again.Load() < 2; {
 		armed.Store(true)
 		_, r := b.ask(b.Parent.NS, control.LinkRequest{Op: "add", Name: "y", Parent: b.Parent.Name, Kind: "macvlan"})
 		// When it has its name it is deleted as anybody may.
@@ -80,6 +80,6 @@ func TestMadeAgain(t *testing.T) {
 		b.ask(b.Parent.NS, control.LinkRequest{Op: "delete", Name: "y"})
 	}
 	if again.Load() == 0 {
-		t.Skip("no device was deleted in time")
+		t.Error("no device was deleted in time; this shows nothing")
 	}
 }

