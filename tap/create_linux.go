@@ -7,7 +7,6 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/songgao/water"
 	"golang.org/x/sys/unix"
 
 	"github.com/umacvlan/umacvlan/internal/feature"
@@ -112,19 +111,6 @@ func (d *Device) makeAndAttach(r *route) (_ int, err error) {
 		return 0, fmt.Errorf("clear persist: %w", err)
 	}
 	return index, nil
-}
-
-// born makes the persistent device and closes water's queue again.
-func born(r *route) (index int, name string, err error) {
-	w, err := water.New(water.Config{
-		DeviceType:             water.TAP,
-		PlatformSpecificParams: water.PlatformSpecificParams{Name: birthName, Persist: true},
-	})
-	if err != nil {
-		return 0, "", err
-	}
-	index, err = r.index(w.Name())
-	return index, w.Name(), errors.Join(err, w.Close())
 }
 
 func (d *Device) configure(r *route, index int, c Config) error {

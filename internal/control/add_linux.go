@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -90,12 +89,6 @@ func (q *request) add() *Refusal {
 		}
 	}
 	d, r := q.create(state, answer.Vmac, lower, target)
-	if first := r; q.notMade && mayPass(r) {
-		time.Sleep(swapEvery) // no longer: everybody waits for the lock
-		if d, r = q.create(state, answer.Vmac, lower, target); r == nil {
-			e.log.Warn("vmac was made at the second try", "vmac", d.name, "first", first)
-		}
-	}
 	if r != nil {
 		return r
 	}
@@ -209,14 +202,6 @@ func (q *request) owned(in rules.NewLink) *device {
 	return nil
 }
 
-// mayPass says that a device was refused, after the rules had allowed it, for what
-// may pass: somebody takes what has no name yet for a leftover; and on a busy machine
-// one in some ten thousand has been refused with ENODEV or EINVAL for no reason that
-// was found.
-func mayPass(r *Refusal) bool {
-	return slices.Contains([]unix.Errno{unix.ENODEV, unix.EINVAL, unix.EBADFD}, unix.Errno(r.Errno))
-}
-
 // create makes what state says of a new vmac real, and then takes state over.
 // After an error nothing is left.
 func (q *request) create(state rules.State, id rules.VmacID, lower *netdev, target Namespace) (_ *device, r *Refusal) {
@@ -226,7 +211,6 @@ func (q *request) create(state rules.State, id rules.VmacID, lower *netdev, targ
 	var err error
 	if p == nil {
 		if p, err = e.openPort(rp.Parent.ID, q.ns, lower); err != nil {
-			q.notMade = true
 			return nil, refusalOf(err, err.Error())
 		}
 		fresh = true
@@ -250,7 +234,7 @@ func (q *request) create(state rules.State, id rules.VmacID, lower *netdev, targ
 	if err = e.hub.watch(target); err == nil {
 		d.tap, d.born, err = e.createTap(v, p.ns, target, alias, txqlen)
 	}
-	if q.notMade = err != nil; q.notMade {
+	if err != nil {
 		undo()
 		return nil, refusalOf(err, err.Error())
 	}

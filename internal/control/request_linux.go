@@ -101,15 +101,13 @@ func deletedMeanwhile() *Refusal { return refuse(unix.ENODEV, "the device was de
 // request is one request being executed, under the engine's lock.
 type request struct {
 	LinkRequest
-	e    *Engine
-	ns   Namespace
-	conn *conn // in ns
-	more *conn // in another
-	made *device
-	// fresh says that the request has made it, notMade that it could not, and has
-	// been refused by the kernel.
-	fresh, notMade bool
-	wait           []<-chan struct{} // to be waited for without the lock
+	e     *Engine
+	ns    Namespace
+	conn  *conn // in ns
+	more  *conn // in another
+	made  *device
+	fresh bool              // the request has made it
+	wait  []<-chan struct{} // to be waited for without the lock
 	// blocker is closed when a device that has the name asked for has been
 	// deleted, if that is under way.
 	blocker <-chan struct{}
