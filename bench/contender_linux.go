@@ -89,6 +89,17 @@ func (c Contender) Missing() error {
 	return nil
 }
 
+// others says that the contender is somebody else's program. It may fail without
+// taking the run with it.
+func (c Contender) others() bool {
+	for _, k := range kinds {
+		if k.kind == c.kind {
+			return len(k.needs) > 0
+		}
+	}
+	return false
+}
+
 // Contenders says, for people, which there are.
 func Contenders() (lines []string) {
 	for _, k := range kinds {

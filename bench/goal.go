@@ -68,6 +68,10 @@ func (r Result) verdict(g Goal) Verdict {
 			v.Reason = cmp.Or(g.Against, "the baseline") + " took no part"
 			return v
 		}
+		if base.Failed != "" {
+			v.Reason = base.Contender + " failed"
+			return v
+		}
 		q = compare(*subject, *base, g.Metric)
 	}
 	if math.IsNaN(q.Median) || math.IsInf(q.Median, 0) && !g.Most {

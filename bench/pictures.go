@@ -26,12 +26,13 @@ var page = template.Must(template.New("page").Funcs(template.FuncMap{
 		return must + " (aim " + aim + ")"
 	},
 	"ratio": func(r Result, i int) string {
-		if i == 0 {
+		if i == 0 || r.Series[i].Failed != "" {
 			return ""
 		}
 		return fmt.Sprintf("%.2f", r.Ratio(i))
 	},
-	"figure": func(v float64) string { return fmt.Sprintf("%.3g", v) },
+	"measured": func(r Result, i int) string { return r.measured(i) },
+	"figure":   func(v float64) string { return fmt.Sprintf("%.3g", v) },
 }).Parse(pageText))
 
 // Picture is a file's name and what is in it.
@@ -142,6 +143,9 @@ func (r *Report) latency(key string) chart.Chart {
 		}
 		c.Title = result.Case.Title
 		for _, s := range result.Series {
+			if s.Failed != "" {
+				continue
+			}
 			line := chart.Line{Name: s.Contender}
 			for _, q := range s.typical().Latency {
 				line.Points = append(line.Points, chart.Point{X: q.Micros, Y: 100 * q.Share})

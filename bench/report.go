@@ -28,6 +28,7 @@ type Report struct {
 	Results     []Result  `json:"results"`
 	Verdicts    []Verdict `json:"verdicts"`
 	Absent      []string  `json:"absent,omitempty"` // contenders that could not take part, and why
+	Broken      string    `json:"broken,omitempty"` // why the run ended early; only finished cases are here
 }
 
 // Machine is what figures belong to.

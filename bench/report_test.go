@@ -80,6 +80,38 @@ TCP in, against Open vSwitch netdev (TSO on)    -         ≥ 1.3           not 
 	}
 }
 
+// Somebody else's switch that failed is named in every form, without figures.
+func TestFailed(t *testing.T) {
+	r := report()
+	for i := range r.Results {
+		r.Results[i].Series = append(r.Results[i].Series, Series{Contender: "Open vSwitch netdev", Failed: "no answer <within> 15s"})
+	}
+	r = NewReport(Quick(), r.Command, r.Started, r.Results, nil)
+	var text, js, stat strings.Builder
+	if err := errors.Join(r.WriteText(&text, false), r.WriteJSON(&js), r.WriteBenchstat(&stat)); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		`               Open vSwitch netdev  failed`,
+		"\n  TCP wire→vmac, Open vSwitch netdev: failed: no answer <within> 15s\n",
+		"not measured: Open vSwitch netdev failed\n",
+	} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("no %q in\n%s", want, text.String())
+		}
+	}
+	if !strings.Contains(js.String(), `"failed": "no answer <within> 15s"`) || strings.Contains(stat.String(), "Open") {
+		t.Errorf("%s\n%s", js.String(), stat.String())
+	}
+	dir := t.TempDir()
+	if err := r.WritePictures(dir); err != nil {
+		t.Fatal(err)
+	}
+	if page, err := os.ReadFile(filepath.Join(dir, "index.html")); err != nil || !strings.Contains(string(page), "<td>Open vSwitch netdev<td>failed<td>\n") {
+		t.Errorf("%v\n%s", err, page)
+	}
+}
+
 // The JSON form has every key it had, and reads back as what it was.
 func TestJSON(t *testing.T) {
 	var out bytes.Buffer

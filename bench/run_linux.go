@@ -185,6 +185,7 @@ func (r *runner) play(c Case, sides []side) (Result, error) {
 	}
 	for range r.Repetitions {
 		for i, s := range sides {
+			series := &result.Series[i]
 			if err := r.ctx.Err(); err != nil {
 				return result, err
 			}
@@ -192,18 +193,40 @@ func (r *runner) play(c Case, sides []side) (Result, error) {
 				r.Step(c.Title+", "+s.label, float64(r.done)/float64(r.all))
 			}
 			r.done++
+			if series.Failed != "" {
+				continue
+			}
 			sample, path, err := r.turn(c, s)
 			if r.ctx.Err() != nil { // what broke was broken off
 				return result, r.ctx.Err()
 			}
+			if err != nil && i > 0 && s.contender.others() {
+				dropped := r.drop(s)
+				if dropped == nil {
+					*series = Series{Contender: s.label, Samples: []Sample{}, Failed: err.Error()}
+					continue
+				}
+				err = errors.Join(err, dropped)
+			}
 			if err != nil {
 				return result, fmt.Errorf("%s, %s: %w", c.Title, s.label, err)
 			}
-			result.Series[i].Path = cmp.Or(path, result.Series[i].Path)
-			result.Series[i].Samples = append(result.Series[i].Samples, sample)
+			series.Path = cmp.Or(path, series.Path)
+			series.Samples = append(series.Samples, sample)
 		}
 	}
-	return result, nil
+	return result, r.ctx.Err() // what failed last may have been broken off
+}
+
+// drop closes a side's bed, of which nobody knows what state it is in.
+func (r *runner) drop(s side) error {
+	key := bedKey{s.contender.Spec, s.scene}
+	b := r.beds[key]
+	if b == nil {
+		return nil
+	}
+	delete(r.beds, key)
+	return b.Close()
 }
 
 // turn is one repetition on the side's bed, which is kept for the next unless

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -135,6 +136,38 @@ func TestEveryContender(t *testing.T) {
 				t.Errorf("%s: the path is %q", s.Contender, s.Path)
 			}
 		}
+	}
+}
+
+// Somebody else's switch that doesn't work loses its row, and nobody else theirs.
+func TestOthersMayFail(t *testing.T) {
+	lab.Need(t, lab.NeedNS, lab.NeedMacvlan)
+	dir := t.TempDir()
+	for _, name := range []string{"ovs-vswitchd", "ovsdb-server", "ovsdb-tool", "ovs-vsctl", "ovs-appctl"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\necho no use >&2\nexit 1\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("PATH", dir)
+	o := tiny(t, "kernel", "ovs")
+	o.Repetitions = 2
+	list := cases(t, "tcp-in")
+	before := lab.Measure()
+	results, err := Run(t.Context(), o, list)
+	if err != nil || len(results) != 1 {
+		t.Fatal(results, err)
+	}
+	kernel, ovs := results[0].Series[0], results[0].Series[1]
+	if len(kernel.Samples) != 2 || kernel.Failed != "" || len(ovs.Samples) != 0 || !strings.Contains(ovs.Failed, "ovs") {
+		t.Errorf("%+v\n%+v", kernel, ovs)
+	}
+	if err := before.Leaked(); err != nil {
+		t.Error(err)
+	}
+	// The baseline may not.
+	o.Contenders = o.Contenders[1:]
+	if _, err := Run(t.Context(), o, list); err == nil || !strings.Contains(err.Error(), "TCP wire→vmac, Open vSwitch netdev: ") {
+		t.Error(err)
 	}
 }
 

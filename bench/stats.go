@@ -25,6 +25,9 @@ type Series struct {
 	Contender string   `json:"contender"`
 	Path      string   `json:"path,omitempty"` // the data path that carried the traffic
 	Samples   []Sample `json:"samples"`
+	// Failed is why there are no samples: a turn of a switch that is neither
+	// ours nor the baseline didn't come to its end.
+	Failed string `json:"failed,omitempty"`
 }
 
 // Result is one case: a series per contender, the baseline's first.

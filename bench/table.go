@@ -18,16 +18,19 @@ func (r *Report) WriteText(w io.Writer, metrics bool) error {
 	for _, line := range r.Absent {
 		fmt.Fprintln(&b, line)
 	}
+	if r.Broken != "" {
+		fmt.Fprintln(&b, "The run ended early, these are the cases that it had finished:", r.Broken)
+	}
 	tw := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	fmt.Fprint(tw, "\ntraffic\tcontender\t\tratio\n")
 	for _, result := range r.Results {
 		what := result.Case.Title
 		for i, s := range result.Series {
 			ratio := ""
-			if i > 0 {
+			if i > 0 && s.Failed == "" {
 				ratio = fmt.Sprintf("%.2f", result.Ratio(i))
 			}
-			fmt.Fprintf(tw, "%s\t%s\t%s %s\t%s\n", what, s.Contender, s.Spread(), result.Case.Unit, ratio)
+			fmt.Fprintf(tw, "%s\t%s\t%s\t%s\n", what, s.Contender, result.measured(i), ratio)
 			what = ""
 		}
 	}
@@ -56,6 +59,14 @@ func (r *Report) WriteText(w io.Writer, metrics bool) error {
 	return err
 }
 
+// measured is what contender number i did, for a table.
+func (r Result) measured(i int) string {
+	if r.Series[i].Failed != "" {
+		return "failed"
+	}
+	return fmt.Sprintf("%s %s", r.Series[i].Spread(), r.Case.Unit)
+}
+
 // remarks prints below the table which way the traffic took, what was dropped
 // and, if asked for, every metric.
 func (r *Report) remarks(b *strings.Builder, metrics bool) {
@@ -63,6 +74,9 @@ func (r *Report) remarks(b *strings.Builder, metrics bool) {
 	for _, result := range r.Results {
 		for _, s := range result.Series {
 			var parts []string
+			if s.Failed != "" {
+				parts = append(parts, "failed: "+s.Failed)
+			}
 			if s.Path != "" && metrics {
 				parts = append(parts, s.Path)
 			}

@@ -31,9 +31,10 @@ func born(r *route) (index int, name string, err error) {
 // device in ten thousand.
 //
 // The collector halves a stack of which less than a quarter is in use
-// (runtime.shrinkstack), and one is made larger by a call that finds no room.
+// (runtime.shrinkstack), so here none of up to 256 KiB; and one is made larger by
+// a call that finds no room.
 func onStillStack(f func()) {
-	var used [32 << 10]byte
+	var used [64 << 10]byte
 	touch(used[:])
 	reserve()
 	f()

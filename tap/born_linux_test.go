@@ -50,7 +50,7 @@ func on(depth, more int, f func()) {
 }
 
 func TestStillStack(t *testing.T) {
-	for _, more := range []int{0, 40} {
+	for _, more := range []int{0, 40, 100} {
 		moved := 0
 		for depth := range 64 {
 			var wg sync.WaitGroup

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -203,13 +204,21 @@ func (o *benchOptions) measure(cmd *cobra.Command, run bench.Options, cases []be
 	}
 	started := time.Now()
 	results, err := o.once(ctx, cmd.ErrOrStderr(), run, cases)
-	if ctx.Err() != nil {
-		return &failure{code: 130, lines: []string{"umacvlan: bench interrupted; nothing is left of it"}}
+	broken := err
+	switch {
+	case ctx.Err() != nil:
+		broken = &failure{code: 130, lines: []string{"umacvlan: bench interrupted; nothing is left of it"}}
+	case err != nil:
+		broken = fmt.Errorf("bench: %w", err)
 	}
-	if err != nil {
-		return fmt.Errorf("bench: %w", err)
+	if broken != nil && len(results) == 0 {
+		return broken
 	}
+	// The cases that were finished before something broke are printed too.
 	report := bench.NewReport(run, strings.Join(append([]string{"umacvlan"}, os.Args[1:]...), " "), started, results, absent)
+	if broken != nil {
+		report.Broken = cmp.Or(err, broken).Error()
+	}
 	switch out := cmd.OutOrStdout(); o.format {
 	case "json":
 		err = report.WriteJSON(out)
@@ -218,10 +227,10 @@ func (o *benchOptions) measure(cmd *cobra.Command, run bench.Options, cases []be
 	default:
 		err = report.WriteText(out, o.details)
 	}
-	if err == nil && o.svg != "" {
+	if err == nil && broken == nil && o.svg != "" {
 		err = report.WritePictures(o.svg)
 	}
-	if err != nil || !o.floors {
+	if err = cmp.Or(broken, err); err != nil || !o.floors {
 		return err
 	}
 	return o.judge(ctx, cmd.ErrOrStderr(), run, results)
@@ -254,6 +263,9 @@ func (o *benchOptions) judge(ctx context.Context, stderr io.Writer, run bench.Op
 	ratios := map[string][]float64{}
 	var low []bench.Case
 	for _, r := range results {
+		if err := unjudged(r); err != nil {
+			return err
+		}
 		if len(r.Series) > 1 && r.BelowFloor(1) {
 			low = append(low, r.Case)
 			ratios[r.Case.Key] = []float64{r.Ratio(1).Median}
@@ -268,6 +280,9 @@ func (o *benchOptions) judge(ctx context.Context, stderr io.Writer, run bench.Op
 			return fmt.Errorf("bench: %w", err)
 		}
 		for _, r := range again {
+			if err := unjudged(r); err != nil {
+				return err
+			}
 			ratios[r.Case.Key] = append(ratios[r.Case.Key], r.Ratio(1).Median)
 		}
 	}
@@ -278,6 +293,14 @@ func (o *benchOptions) judge(ctx context.Context, stderr io.Writer, run bench.Op
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// unjudged complains about a contender that has a floor and no figures.
+func unjudged(r bench.Result) error {
+	if len(r.Series) > 1 && r.Case.Floor > 0 && r.Series[1].Failed != "" {
+		return fmt.Errorf("%s, %s: %s", r.Case.Title, r.Series[1].Contender, r.Series[1].Failed)
+	}
+	return nil
 }
 
 // listCases prints what --only takes.

@@ -12,7 +12,9 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
 	"github.com/umacvlan/umacvlan/bench"
@@ -154,6 +156,38 @@ func TestBenchInterrupted(t *testing.T) {
 	_ = cmd.Wait()
 	if code := cmd.ProcessState.ExitCode(); code != 130 || !strings.HasSuffix(string(rest), "bench interrupted; nothing is left of it\n") {
 		t.Errorf("code %d, %q", code, rest)
+	}
+}
+
+// A run that breaks off prints the cases that it had finished, and that it did.
+func TestBenchBreaksOff(t *testing.T) {
+	lab.Need(t, lab.NeedNS, lab.NeedTUN)
+	cases, err := bench.Select(true, []string{"tcp-sibling"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	broken := cases[0]
+	broken.Sides = []bench.Side{{Contender: "umacvlan:exe=/nowhere", Label: "nobody", Scene: broken.Scene}}
+	umacvlan, err := bench.ParseContender("umacvlan")
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := bench.Options{Contenders: []bench.Contender{umacvlan}, Repetitions: 1, Warmup: 20 * time.Millisecond, Last: 40 * time.Millisecond}
+	var stdout bytes.Buffer
+	cmd := &cobra.Command{}
+	cmd.SetOut(&stdout)
+	cmd.SetErr(io.Discard)
+	cmd.SetContext(t.Context())
+	o := benchOptions{format: "json", svg: t.TempDir()}
+	if err := o.measure(cmd, run, append(cases, broken), nil); err == nil || !strings.Contains(err.Error(), "nobody") {
+		t.Error(err)
+	}
+	var report bench.Report
+	if err := json.Unmarshal(stdout.Bytes(), &report); err != nil || len(report.Results) != 1 || !strings.Contains(report.Broken, "nobody") {
+		t.Errorf("%v\n%s", err, &stdout)
+	}
+	if pictures, err := os.ReadDir(o.svg); err != nil || len(pictures) > 0 {
+		t.Errorf("%v, %v", pictures, err)
 	}
 }
 
