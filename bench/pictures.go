@@ -83,6 +83,7 @@ func (r *Report) collect(at func(c Case) (x float64, ok bool), y func(s Series) 
 			lines[i].Points = append(lines[i].Points, chart.Point{X: x, Y: v.Median, Low: v.Min, High: v.Max})
 		}
 	}
+	lines = slices.DeleteFunc(lines, func(l chart.Line) bool { return len(l.Points) < 2 }) // took part in one case
 	for _, l := range lines {
 		slices.SortStableFunc(l.Points, func(a, b chart.Point) int { return cmp.Compare(a.X, b.X) })
 	}

@@ -144,7 +144,11 @@ func (p *process) hear(within time.Duration, report any) error {
 	if p.abandoned.Load() {
 		_ = p.out.SetReadDeadline(time.Unix(1, 0))
 	}
-	if err := p.answer.Decode(report); err != nil {
+	err := p.answer.Decode(report)
+	if errors.Is(err, os.ErrDeadlineExceeded) && !p.abandoned.Load() {
+		return fmt.Errorf("%s: no report within %v", p.role, within)
+	}
+	if err != nil {
 		return fmt.Errorf("%s: no report: %w", p.role, err)
 	}
 	return nil

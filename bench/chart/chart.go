@@ -130,7 +130,7 @@ func (c Chart) plane() plane {
 func (c Chart) legend(add func(string, ...any)) {
 	x, y := left, 52
 	for i, l := range c.Lines {
-		w := 26 + 7*len([]rune(l.Name))
+		w := 26 + 8*len([]rune(l.Name))
 		if x+w > width-right && x > left {
 			x, y = left, y+18
 		}
@@ -151,8 +151,12 @@ func (c Chart) xTicks(p plane, add func(string, ...any)) {
 			mark(float64(i), text)
 		}
 	case c.LogX:
+		steps := []float64{1, 2, 5}
+		if p.max-p.min > 4 { // no room
+			steps = steps[:1]
+		}
 		for e := math.Floor(p.min); e <= p.max; e++ {
-			for _, m := range []float64{1, 2, 5} {
+			for _, m := range steps {
 				if v := m * math.Pow(10, e); math.Log10(v) >= p.min && math.Log10(v) <= p.max {
 					mark(v, figure(v))
 				}
@@ -204,7 +208,12 @@ func ticks(limit float64) (list []float64) {
 	return list
 }
 
-func figure(v float64) string { return strconv.FormatFloat(v, 'g', 4, 64) }
+func figure(v float64) string {
+	if v >= 1e4 && v < 1e15 {
+		return strconv.FormatFloat(v, 'f', 0, 64)
+	}
+	return strconv.FormatFloat(v, 'g', 4, 64)
+}
 
 func style() string {
 	var b strings.Builder
