@@ -25,13 +25,8 @@ var page = template.Must(template.New("page").Funcs(template.FuncMap{
 		}
 		return must + " (aim " + aim + ")"
 	},
-	"ratio": func(r Result, i int) string {
-		if i == 0 || r.Series[i].Failed != "" {
-			return ""
-		}
-		return fmt.Sprintf("%.2f", r.Ratio(i))
-	},
-	"measured": func(r Result, i int) string { return r.measured(i) },
+	"ratio":    Result.ratio,
+	"measured": Result.measured,
 	"figure":   func(v float64) string { return fmt.Sprintf("%.3g", v) },
 }).Parse(pageText))
 

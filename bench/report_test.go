@@ -87,12 +87,14 @@ func TestFailed(t *testing.T) {
 		r.Results[i].Series = append(r.Results[i].Series, Series{Contender: "Open vSwitch netdev", Failed: "no answer <within> 15s"})
 	}
 	r = NewReport(Quick(), r.Command, r.Started, r.Results, nil)
+	r.Broken = "the end"
 	var text, js, stat strings.Builder
 	if err := errors.Join(r.WriteText(&text, false), r.WriteJSON(&js), r.WriteBenchstat(&stat)); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
 		`               Open vSwitch netdev  failed`,
+		"\nThe run ended early, these are the cases that it had finished: the end\n",
 		"\n  TCP wire→vmac, Open vSwitch netdev: failed: no answer <within> 15s\n",
 		"not measured: Open vSwitch netdev failed\n",
 	} {
@@ -225,6 +227,13 @@ func TestPictures(t *testing.T) {
 	}
 	if m := regexp.MustCompile(`(?i)(src|href|url|@import)\s*[=(]`).Find(page); m != nil {
 		t.Errorf("the page is not self-contained: %s", m)
+	}
+	one := report()
+	one.Results[1].Series = append(one.Results[1].Series, series("VDE", 5).with("Gbit/s", 5))
+	for _, p := range one.Pictures() {
+		if bytes.Contains(p.SVG, []byte("VDE")) {
+			t.Errorf("%s has a line of one point", p.Name)
+		}
 	}
 	empty := report()
 	empty.Results = empty.Results[:1]

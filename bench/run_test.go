@@ -4,6 +4,7 @@ package bench
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -167,6 +168,63 @@ func TestOthersMayFail(t *testing.T) {
 	// The baseline may not.
 	o.Contenders = o.Contenders[1:]
 	if _, err := Run(t.Context(), o, list); err == nil || !strings.Contains(err.Error(), "TCP wire→vmac, Open vSwitch netdev: ") {
+		t.Error(err)
+	}
+}
+
+// It may fail later, too: what it did before is no figure, and its devices go.
+func TestOthersMayFailLater(t *testing.T) {
+	lab.Need(t, lab.NeedNS, lab.NeedMacvlan)
+	before := lab.Measure()
+	c := cases(t, "tcp-in")[0]
+	ovs, err := ParseContender("ovs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := newBed(lab.Kernel(), c.Scene, nil) // in its place
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := tiny(t, "kernel")
+	o.Repetitions = 3
+	key, turns := bedKey{ovs.Spec, c.Scene}, 0
+	r := &runner{Options: &o, ctx: t.Context(), beds: map[bedKey]*bed{key: b}, all: 6}
+	o.Step = func(what string, _ float64) {
+		if turns++; turns == 4 { // its second
+			last := b.vmacs[len(b.vmacs)-1]
+			err := last.NS.Do(func() error {
+				return netlink.LinkDel(&netlink.GenericLink{LinkAttrs: netlink.LinkAttrs{Name: last.Name}})
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	result, err := r.play(c, []side{{"kernel macvlan", o.Contenders[0], c.Scene}, {"Open vSwitch netdev", ovs, c.Scene}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := result.Series[1]; len(result.Series[0].Samples) != 3 || s.Failed == "" || len(s.Samples) != 0 || s.Path != "" || turns != 6 {
+		t.Errorf("%d turns, %+v", turns, result.Series)
+	}
+	if r.beds[key] != nil {
+		t.Error("its devices are kept")
+	}
+	if err := errors.Join(r.close(), before.Leaked()); err != nil {
+		t.Error(err)
+	}
+}
+
+// A child that says nothing is named, with the time that it had.
+func TestNoReport(t *testing.T) {
+	out, in, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	defer in.Close()
+	p := &process{role: "sink", out: out, answer: json.NewDecoder(out)}
+	if err := p.hear(10*time.Millisecond, &ready{}); err == nil || err.Error() != "sink: no report within 10ms" {
 		t.Error(err)
 	}
 }

@@ -118,8 +118,11 @@ func quotient(a, b float64) float64 {
 	return a / b
 }
 
-// BelowFloor reports whether contender number i stays under the case's floor.
-func (r Result) BelowFloor(i int) bool { return r.Ratio(i).Median < r.Case.Floor }
+// BelowFloor reports whether contender number i stays under the case's floor, as
+// one without figures does.
+func (r Result) BelowFloor(i int) bool {
+	return r.Case.Floor > 0 && !(r.Ratio(i).Median >= r.Case.Floor)
+}
 
 // series returns what a contender did, nil if it took no part.
 func (r Result) series(contender string) *Series {

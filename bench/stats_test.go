@@ -34,6 +34,14 @@ func TestRatio(t *testing.T) {
 	if !r.BelowFloor(1) {
 		t.Error("0.7 is not below 0.71")
 	}
+	r.Series[1] = Series{Failed: "why"}
+	if !r.BelowFloor(1) {
+		t.Error("what has failed is above its floor")
+	}
+	r.Case.Floor = 0
+	if r.BelowFloor(1) {
+		t.Error("below a floor that there isn't")
+	}
 	if got := series("c", 4, 1, 2, 3).Spread(); got != (Spread{2.5, 1, 4}) {
 		t.Errorf("even number: %v", got)
 	}

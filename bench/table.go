@@ -26,11 +26,7 @@ func (r *Report) WriteText(w io.Writer, metrics bool) error {
 	for _, result := range r.Results {
 		what := result.Case.Title
 		for i, s := range result.Series {
-			ratio := ""
-			if i > 0 && s.Failed == "" {
-				ratio = fmt.Sprintf("%.2f", result.Ratio(i))
-			}
-			fmt.Fprintf(tw, "%s\t%s\t%s\t%s\n", what, s.Contender, result.measured(i), ratio)
+			fmt.Fprintf(tw, "%s\t%s\t%s\t%s\n", what, s.Contender, result.measured(i), result.ratio(i))
 			what = ""
 		}
 	}
@@ -57,6 +53,14 @@ func (r *Report) WriteText(w io.Writer, metrics bool) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// ratio is Ratio, for a table.
+func (r Result) ratio(i int) string {
+	if i == 0 || r.Series[i].Failed != "" {
+		return ""
+	}
+	return fmt.Sprintf("%.2f", r.Ratio(i))
 }
 
 // measured is what contender number i did, for a table.

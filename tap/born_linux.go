@@ -38,7 +38,6 @@ func onStillStack(f func()) {
 	touch(used[:])
 	reserve()
 	f()
-	touch(used[:])
 }
 
 const stillRoom = 4 << 10

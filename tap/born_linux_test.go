@@ -1,6 +1,8 @@
 package tap
 
 import (
+	"fmt"
+	"os"
 	"runtime"
 	"sync"
 	"testing"
@@ -76,5 +78,45 @@ func TestStillStack(t *testing.T) {
 		if moved == 0 {
 			t.Error("no stack was moved without it either; this shows nothing")
 		}
+	}
+}
+
+// What water calls a device is what it is called. Without onStillStack one in ten
+// thousand has no name: UMACVLAN_FULL=1 finds that.
+func TestBornWhileCollecting(t *testing.T) {
+	need(t)
+	rounds := 1
+	if os.Getenv("UMACVLAN_FULL") != "" {
+		rounds = 60
+	}
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				runtime.GC()
+			}
+		}
+	})
+	defer wg.Wait()
+	defer close(stop)
+	for range rounds {
+		t.Run("", func(t *testing.T) {
+			enterNS(t)
+			r, err := openRoute()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer r.close()
+			for i := range 1000 {
+				deep(64)
+				if _, name, err := born(r); err != nil || name != fmt.Sprintf(birthName, i) {
+					t.Errorf("number %d is %q: %v", i, name, err)
+				}
+			}
+		})
 	}
 }

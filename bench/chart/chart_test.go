@@ -66,6 +66,21 @@ func TestChart(t *testing.T) {
 	}
 }
 
+// Figures are written out, and as many as there is room for.
+func TestFigures(t *testing.T) {
+	for v, want := range map[float64]string{0.5: "0.5", 9999: "9999", 20000: "20000", 123456: "123456", 1e-7: "1e-07"} {
+		if got := figure(v); got != want {
+			t.Errorf("%v is written %s, want %s", v, got, want)
+		}
+	}
+	for last, want := range map[float64]bool{5e4: true, 5e5: false} {
+		svg := Chart{LogX: true, Lines: []Line{{"a", []Point{{10, 1, 0, 0}, {last, 1, 0, 0}}}}}.SVG()
+		if !strings.Contains(string(svg), ">1000<") || strings.Contains(string(svg), ">2000<") != want {
+			t.Errorf("10 to %v: a tick at 2000: %v", last, !want)
+		}
+	}
+}
+
 // A higher value is drawn higher, a larger one farther to the right.
 func TestPlane(t *testing.T) {
 	for _, log := range []bool{false, true} {

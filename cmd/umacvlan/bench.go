@@ -263,9 +263,6 @@ func (o *benchOptions) judge(ctx context.Context, stderr io.Writer, run bench.Op
 	ratios := map[string][]float64{}
 	var low []bench.Case
 	for _, r := range results {
-		if err := unjudged(r); err != nil {
-			return err
-		}
 		if len(r.Series) > 1 && r.BelowFloor(1) {
 			low = append(low, r.Case)
 			ratios[r.Case.Key] = []float64{r.Ratio(1).Median}
@@ -280,27 +277,16 @@ func (o *benchOptions) judge(ctx context.Context, stderr io.Writer, run bench.Op
 			return fmt.Errorf("bench: %w", err)
 		}
 		for _, r := range again {
-			if err := unjudged(r); err != nil {
-				return err
-			}
 			ratios[r.Case.Key] = append(ratios[r.Case.Key], r.Ratio(1).Median)
 		}
 	}
 	var errs []error
 	for _, c := range low {
-		if m := bench.Median(ratios[c.Key]); m < c.Floor {
+		if m := bench.Median(ratios[c.Key]); !(m >= c.Floor) { // NaN: it failed
 			errs = append(errs, fmt.Errorf("%s: %.2f of kernel macvlan, and the floor is %.2f", c.Title, m, c.Floor))
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// unjudged complains about a contender that has a floor and no figures.
-func unjudged(r bench.Result) error {
-	if len(r.Series) > 1 && r.Case.Floor > 0 && r.Series[1].Failed != "" {
-		return fmt.Errorf("%s, %s: %s", r.Case.Title, r.Series[1].Contender, r.Series[1].Failed)
-	}
-	return nil
 }
 
 // listCases prints what --only takes.

@@ -91,7 +91,8 @@ func closeWaiting(t *testing.T, l *link) {
 		}
 		// On a busy machine frames that have left the queue, and wait for the far end's
 		// processor, take up room for a while.
-		for n, tries := fill(), 0; ; n, tries = fill(), tries+1 {
+		for tries := 0; ; tries++ {
+			n := fill()
 			if sent += n; n <= 1 {
 				break
 			}
